@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The one user of libxenctrl, whose ABI changes with every release of Xen. */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+/* Before all others: it defines __XEN_TOOLS__, without which xen.h hides what this header needs. */
+#include <xenctrl.h>
+
+#include "hv/xen.h"
+
+#include <errno.h>
+
+/* What both shapes of the library's answer have in common. */
+struct answer {
+	struct hv_dominfo info;
+	uint64_t shared_info_frame;
+};
+
+#ifdef HAVE_XC_DOMAIN_GETINFO_SINGLE
+
+static int ask(xc_interface *xch, uint16_t domid, struct answer *a)
+{
+	xc_domaininfo_t di;
+
+	if (xc_domain_getinfo_single(xch, domid, &di) < 0)
+		return -errno;
+	a->info.domid = domid;
+	a->info.dying = di.flags & (XEN_DOMINF_dying | XEN_DOMINF_shutdown);
+	a->info.hvm = di.flags & XEN_DOMINF_hvm_guest;
+	a->info.nr_pages = di.tot_pages;
+	a->shared_info_frame = di.shared_info_frame;
+	return 0;
+}
+
+#else
+
+static int ask(xc_interface *xch, uint16_t domid, struct answer *a)
+{
+	xc_dominfo_t di;
+	int n = xc_domain_getinfo(xch, domid, 1, &di);
+
+	if (n < 0)
+		return -errno;
+	/* It answers for the first domain from domid upwards. */
+	if (n != 1 || di.domid != domid)
+		return -ESRCH;
+	a->info.domid = domid;
+	a->info.dying = di.dying || di.shutdown;
+	a->info.hvm = di.hvm;
+	a->info.nr_pages = di.nr_pages;
+	a->shared_info_frame = di.shared_info_frame;
+	return 0;
+}
+
+#endif
+
+int xen_domain_open(struct xen_priv *x)
+{
+	x->xch = xc_interface_open(xen_quiet(), xen_quiet(), 0);
+	return x->xch ? 0 : -errno;
+}
+
+void xen_domain_close(struct xen_priv *x)
+{
+	if (x->xch)
+		xc_interface_close(x->xch);
+}
+
+int xen_dom_info(struct hv *hv, uint16_t domid, struct hv_dominfo *info)
+{
+	struct xen_priv *x = xen_priv(hv);
+	struct answer a = { 0 };
+	int rc;
+
+	if (!x->xch)
+		return -EBADF;
+	rc = ask(x->xch, domid, &a);
+	if (!rc)
+		*info = a.info;
+	return rc;
+}
+
+int xen_shared_info_frame(struct xen_priv *x, uint64_t *frame)
+{
+	struct answer a = { 0 };
+	int rc = ask(x->xch, XEN_OWN_DOMID, &a);
+
+	if (!rc)
+		*frame = a.shared_info_frame;
+	return rc;
+}
