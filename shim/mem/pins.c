@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "mem/pins.h"
+
+#include <errno.h>
+
+#define MAP_BYTES (JOURNAL_BATCH * sizeof(struct hv_map_op))
+#define UNMAP_BYTES (JOURNAL_BATCH * sizeof(struct hv_unmap_op))
+
+unsigned int pins_dma_pages(void)
+{
+	return (unsigned int)((MAP_BYTES + UNMAP_BYTES) / XVS_FRAME_SIZE);
+}
+
+void pins_open(struct pins *p, struct hv *hv, struct journal *j, const struct hv_dma *dma,
+	       unsigned int first_page, uint16_t domid)
+{
+	char *base = (char *)dma->va + (size_t)first_page * XVS_FRAME_SIZE;
+
+	p->hv = hv;
+	p->log = j->data;
+	p->domid = domid;
+	p->map_op = (void *)base;
+	p->unmap_op = (void *)(base + MAP_BYTES);
+	p->map_n = p->unmap_n = 0;
+	p->log->map_page = first_page;
+	p->log->unmap_page = first_page + (uint32_t)(MAP_BYTES / XVS_FRAME_SIZE);
+	p->free_n = JOURNAL_PINS;
+	for (unsigned int i = 0; i < JOURNAL_PINS; i++)
+		p->free[i] = (uint16_t)(JOURNAL_PINS - 1 - i);
+}
+
+uint16_t pins_add(struct pins *p, uint32_t gref, bool writable)
+{
+	uint16_t pin = p->free[--p->free_n];
+
+	p->map_op[p->map_n] = (struct hv_map_op){
+		.flags = HV_MAP_DEVICE | (writable ? 0 : HV_MAP_READONLY),
+		.gref = gref,
+		.domid = p->domid,
+		.status = HV_STATUS_PENDING,
+		.handle = HV_HANDLE_NONE,
+	};
+	p->map_pin[p->map_n++] = pin;
+	p->log->pin[pin].gref = gref;
+	return pin;
+}
+
+void pins_undo(struct pins *p, unsigned int map_n)
+{
+	while (p->map_n > map_n)
+		p->free[p->free_n++] = p->map_pin[--p->map_n];
+}
+
+/* Whose fault a failed element is. */
+static int classify(int16_t status)
+{
+	int err = hv_status_errno(status);
+
+	if (err == -ENOSPC || err == -EAGAIN || err == -ENOMEM || status == HV_STATUS_PENDING)
+		return -ENOSPC;
+	return -EFAULT;
+}
+
+/* Moves handles from the operations to the pins. Returns the worst thing found. */
+static int take_handles(struct pins *p, uint32_t *gref)
+{
+	int worst = 0;
+
+	for (unsigned int i = 0; i < p->map_n; i++) {
+		const struct hv_map_op *op = &p->map_op[i];
+		struct journal_pin *pin = &p->log->pin[p->map_pin[i]];
+
+		if (op->status != HV_STATUS_OKAY) {
+			int err = classify(op->status);
+
+			if (!worst || (worst == -ENOSPC && err == -EFAULT)) {
+				worst = err;
+				*gref = op->gref;
+			}
+			continue;
+		}
+		pin->maddr = op->maddr;
+		/* a handle stands for a whole entry: see settle_map() in journal.c */
+		atomic_thread_fence(memory_order_release);
+		pin->handle = op->handle;
+	}
+	return worst;
+}
+
+/* Exactly those that were mapped are unmapped again; all pins of the batch become free. */
+static void undo_partial(struct pins *p)
+{
+	for (unsigned int i = 0; i < p->map_n; i++) {
+		uint16_t pin = p->map_pin[i];
+
+		if (p->log->pin[pin].handle == HV_HANDLE_NONE)
+			p->free[p->free_n++] = pin;
+		else if (!pins_drop(p, pin)) {
+			pins_unmap(p);
+			pins_drop(p, pin);
+		}
+	}
+	pins_unmap(p);
+}
+
+int pins_map(struct pins *p, uint32_t *gref)
+{
+	int rc, err;
+
+	if (!p->map_n)
+		return 0;
+	atomic_store_explicit(&p->log->map_n, p->map_n, memory_order_release);
+	rc = p->hv->ops->gnt_map(p->hv, p->map_op, p->map_n);
+	err = take_handles(p, gref);
+	atomic_store_explicit(&p->log->map_n, 0, memory_order_release);
+	if (rc || err)
+		undo_partial(p);
+	p->map_n = 0;
+	return rc ? rc : err;
+}
+
+bool pins_drop(struct pins *p, uint16_t pin)
+{
+	if (p->unmap_n == JOURNAL_BATCH)
+		return false;
+	p->unmap_op[p->unmap_n] = (struct hv_unmap_op){
+		.maddr = p->log->pin[pin].maddr,
+		.handle = p->log->pin[pin].handle,
+		.status = HV_STATUS_PENDING,
+	};
+	p->unmap_pin[p->unmap_n++] = pin;
+	return true;
+}
+
+int pins_unmap(struct pins *p)
+{
+	int rc = 0;
+
+	if (!p->unmap_n)
+		return 0;
+	atomic_store_explicit(&p->log->unmap_n, p->unmap_n, memory_order_release);
+	rc = p->hv->ops->gnt_unmap(p->hv, p->unmap_op, p->unmap_n);
+	for (unsigned int i = 0; i < p->unmap_n; i++) {
+		if (p->unmap_op[i].status == HV_STATUS_PENDING)
+			continue; /* still mapped: the pin stays in the journal */
+		if (p->unmap_op[i].status != HV_STATUS_OKAY) {
+			atomic_fetch_add(&p->log->leaked, 1);
+			rc = rc ? rc : -EIO;
+		}
+		p->log->pin[p->unmap_pin[i]].handle = HV_HANDLE_NONE;
+		p->free[p->free_n++] = p->unmap_pin[i];
+	}
+	atomic_store_explicit(&p->log->unmap_n, 0, memory_order_release);
+	p->unmap_n = 0;
+	return rc;
+}
+
+int pins_unmap_all(struct pins *p)
+{
+	int rc = pins_unmap(p), err;
+
+	for (uint16_t pin = 0; pin < JOURNAL_PINS; pin++) {
+		if (p->log->pin[pin].handle == HV_HANDLE_NONE)
+			continue;
+		if (!pins_drop(p, pin)) {
+			err = pins_unmap(p);
+			rc = rc ? rc : err;
+			pins_drop(p, pin);
+		}
+	}
+	err = pins_unmap(p);
+	return rc ? rc : err;
+}
