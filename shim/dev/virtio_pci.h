@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A nested virtio-pci device, modern interface: look at it, take it from dom0's driver, drive it
+ * as a struct xdev, give it back.
+ *
+ * Errors: negative errno, and where there is a parameter `why`, one line for the user. Nothing
+ * here logs.
+ */
+#ifndef XVS_DEV_VIRTIO_PCI_H
+#define XVS_DEV_VIRTIO_PCI_H
+
+#include "dev/dev.h"
+#include "dev/pci_sysfs.h"
+
+struct xpci_info {
+	char bdf[PCI_BDF_SIZE];
+	uint16_t vendor, device;
+	uint32_t virtio_type;
+	bool transitional;            /* speaks the legacy interface as well */
+	char driver[PCI_NAME_SIZE];   /* that holds it now; empty: none */
+	char consumer[PCI_NAME_SIZE]; /* the disk or interface in use; empty: none */
+};
+
+/*
+ * Looks and changes nothing. 0; -EINVAL no BDF; -ENODEV no such device; -ENOTSUP not virtio, or
+ * legacy only; -EPROTO malformed; -EACCES; -EBUSY somebody uses the disk or network interface
+ * behind it (info is complete then).
+ */
+int xpci_check(const char *bdf, struct xpci_info *info, char *why, size_t size);
+
+/*
+ * Gives the device to uio_pci_generic. driver: in, what was recorded earlier, or empty; out, who
+ * held it before, as xpci_release wants it; unchanged when the device was taken already. With
+ * unbind false, a device that a driver holds is refused (-EBUSY). -ENOENT: the module
+ * uio_pci_generic is not loaded. All is undone on failure. Does not look whether the device is
+ * in use: xpci_check does.
+ */
+int xpci_take(const char *bdf, bool unbind, char driver[PCI_NAME_SIZE], char *why, size_t size);
+
+/*
+ * Gives it back to the driver, or to none. Nothing to do is success; -EBUSY when a third driver
+ * has it; -ENOENT when the driver is not loaded (the device is free then).
+ */
+int xpci_release(const char *bdf, const char *driver, char *why, size_t size);
+
+/*
+ * Drives a device that was taken. Nothing is reset, but the registers are mapped, memory access
+ * and bus mastering are on, and so is the interrupt. The operations need no file but those
+ * opened here (read and pwrite on them), and work in a forked child as well; of two processes
+ * only one may use it at a time. queue_size_max is right after a reset.
+ */
+int xpci_open(const char *bdf, struct xdev **dev, char *why, size_t size);
+
+/* The virtio device type that the ids say; 0: none. Class: the three bytes of config space. */
+uint32_t xpci_type(uint16_t vendor, uint16_t device, uint16_t subsystem, uint32_t class);
+
+#endif
