@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The checking device at work: takes chains, completes them when due, resets. */
+#include "dev/check_priv.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+static bool check_waits(const struct check_dev *d, const struct check_req *r)
+{
+	/* A receive buffer waits for a packet. */
+	return d->dev.device_id == VIRTIO_ID_NET && r->queue % 2 == 0;
+}
+
+static void check_complete(struct check_dev *d, struct check_req *r)
+{
+	uint32_t len;
+
+	d->regs->stats.inflight--;
+	if (check_mischief(d, CHECK_LOSE) || !check_recheck(d, r, "at its completion"))
+		goto out;
+	if (d->dev.device_id == VIRTIO_ID_NET) {
+		check_net_complete(d, r);
+		goto out;
+	}
+	len = check_blk_serve(d, r);
+	if (check_recheck(d, r, "before it was published"))
+		check_publish(d, r, len);
+out:
+	check_req_free(r);
+}
+
+/* Takes one request that is due out of the list: the oldest, or any when it shuffles. */
+static struct check_req *check_due(struct check_dev *d, int64_t now)
+{
+	struct check_req **at, **pick = NULL, *r;
+	uint32_t n = 0;
+
+	for (at = &d->inflight; *at; at = &(*at)->next) {
+		if (check_waits(d, *at) || (*at)->due > now)
+			continue;
+		n++;
+		if (!pick || (d->cfg.shuffle && !check_random(d, n)))
+			pick = at;
+	}
+	if (!pick)
+		return NULL;
+	r = *pick;
+	*pick = r->next;
+	return r;
+}
+
+static void check_complete_due(struct check_dev *d, int64_t now)
+{
+	struct check_req *r;
+
+	while (!d->regs->violated && (r = check_due(d, now)))
+		check_complete(d, r);
+}
+
+static void check_forget(struct check_dev *d)
+{
+	while (d->inflight) {
+		struct check_req *r = d->inflight;
+
+		d->inflight = r->next;
+		check_req_free(r);
+	}
+	d->regs->stats.inflight = 0;
+	memset(d->queue, 0, sizeof(d->queue));
+}
+
+/*
+ * A reset is over when the device says so; until then it works on, which is why nobody may let
+ * go of a page before.
+ */
+static void check_do_reset(struct check_dev *d)
+{
+	struct check_regs *r = d->regs;
+
+	if (!d->reset_at)
+		d->reset_at = check_now() + (int64_t)d->cfg.reset_delay_ms * 1000000;
+	if (r->mischief[CHECK_HANG_RESET] || check_now() < d->reset_at)
+		return;
+	if (d->cfg.reset_delay_ms)
+		check_complete_due(d, INT64_MAX);
+	check_forget(d);
+	memset(r->queue, 0, sizeof(r->queue));
+	r->status = 0;
+	r->isr = 0;
+	r->driver_features = 0;
+	r->reset = false;
+	r->stats.resets++;
+	d->reset_at = 0;
+}
+
+static void check_pass(struct check_dev *d)
+{
+	struct check_regs *r = d->regs;
+
+	if (r->reset) {
+		check_do_reset(d);
+		return;
+	}
+	if (r->violated || r->paused || !(r->status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return;
+	for (unsigned int i = 0; i < d->dev.num_queues && !r->violated; i++)
+		if (r->queue[i].enabled && r->queue[i].kicked)
+			check_fetch(d, i);
+	check_complete_due(d, check_now());
+	/* Idle again: what came unannounced while notifications were unwanted. */
+	for (unsigned int i = 0; d->cfg.suppress && !d->inflight && i < d->dev.num_queues; i++)
+		if (r->queue[i].enabled && !r->violated)
+			check_fetch(d, i);
+}
+
+/* ns until there is something to do without being told; -1: never. */
+static int64_t check_idle(const struct check_dev *d)
+{
+	int64_t now = check_now(), next = -1;
+
+	if (d->regs->reset)
+		return d->regs->mischief[CHECK_HANG_RESET] ? -1 : 200000;
+	if (d->regs->violated || d->regs->paused)
+		return -1;
+	for (const struct check_req *r = d->inflight; r; r = r->next)
+		if (!check_waits(d, r) && (next < 0 || r->due - now < next))
+			next = r->due > now ? r->due - now : 0;
+	return next;
+}
+
+static void check_sleep(struct check_dev *d, int64_t ns)
+{
+	struct pollfd pfd = { .fd = d->doorbell, .events = POLLIN };
+	struct timespec ts = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+	eventfd_t n;
+
+	if (ppoll(&pfd, 1, ns < 0 ? NULL : &ts, NULL) > 0 && eventfd_read(d->doorbell, &n))
+		return;
+}
+
+void *check_thread(void *arg)
+{
+	struct check_dev *d = arg;
+	bool stop;
+	int64_t ns;
+
+	do {
+		if (pthread_mutex_lock(&d->regs->lock) == EOWNERDEAD)
+			pthread_mutex_consistent(&d->regs->lock);
+		check_pass(d);
+		stop = d->regs->stop;
+		ns = check_idle(d);
+		pthread_mutex_unlock(&d->regs->lock);
+		if (!stop)
+			check_sleep(d, ns);
+	} while (!stop);
+	return NULL;
+}
