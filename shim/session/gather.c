@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * First step of a batch: chains of the guest rings come into private memory. Descriptors in a
+ * ring are copied one by one; the indirect tables of the whole batch come over in one grant
+ * copy. Nothing is taken from the guest for good yet: what does not fit is read again later.
+ */
+#include "session/internal.h"
+
+#include <errno.h>
+
+/* Place for a table of len bytes that does not cross a page; NULL: the scratch is full. */
+static void *scratch_take(struct session *s, unsigned int len, maddr_t *maddr)
+{
+	struct batch *b = &s->batch;
+	const struct hv_dma *dma = s->p.dma;
+	unsigned int page;
+	void *va;
+
+	if (b->scratch_off + len > XVS_FRAME_SIZE) {
+		b->scratch_page++;
+		b->scratch_off = 0;
+	}
+	if (b->scratch_page == SCRATCH_PAGES)
+		return NULL;
+	page = s->scratch_page + b->scratch_page;
+	va = (char *)dma->va + (size_t)page * XVS_FRAME_SIZE + b->scratch_off;
+	*maddr = maddr_add(dma->maddr[page], b->scratch_off);
+	b->scratch_off += len;
+	return va;
+}
+
+static void add_copy(struct session *s, uint32_t gref, uint32_t offset, maddr_t to, uint32_t len)
+{
+	s->copy_op[s->batch.copy_n++] = (struct hv_copy_op){
+		.source = { .frame = gref, .domid = s->p.domid, .offset = (uint16_t)offset },
+		.dest = { .frame = mfn_of(to).n, .domid = HV_DOMID_SELF,
+			  .offset = (uint16_t)(to.a & XVS_FRAME_MASK) },
+		.len = (uint16_t)len,
+		.flags = HV_COPY_SOURCE_GREF,
+		.status = HV_STATUS_PENDING,
+	};
+}
+
+/* Plans the copy of an indirect table. 0, -ENOSPC: not in this batch, -EINVAL with *why. */
+static int plan_table(struct session *s, struct candidate *c, const struct vring_desc *d,
+		      chain_error *why)
+{
+	uint32_t first;
+	maddr_t to;
+	void *va;
+
+	*why = chain_check_indirect(d, c->q->ring.size);
+	if (!*why && (daddr_decode_grant(d->addr, d->len, &c->table_range) ||
+		      c->table_range.npages > 2))
+		*why = "address of an indirect table is not a grant";
+	if (!*why && ring_refs_hit(&s->refs, c->table_range.gref, c->table_range.npages))
+		*why = "indirect table lies in a ring or the control page";
+	if (*why)
+		return -EINVAL;
+	if (s->batch.copy_n + c->table_range.npages > BATCH_COPIES)
+		return -ENOSPC;
+	va = scratch_take(s, d->len, &to);
+	if (!va)
+		return -ENOSPC;
+	first = XVS_FRAME_SIZE - c->table_range.offset;
+	first = d->len < first ? d->len : first;
+	add_copy(s, c->table_range.gref, c->table_range.offset, to, first);
+	if (first < d->len)
+		add_copy(s, c->table_range.gref + 1, 0, maddr_add(to, first), d->len - first);
+	c->table = va;
+	c->indirect_n = (uint16_t)(d->len / sizeof(*d));
+	return 0;
+}
+
+/* Reads one chain's descriptors, or plans to. As plan_table. */
+static int read_chain(struct session *s, struct candidate *c, chain_error *why)
+{
+	struct batch *b = &s->batch;
+	struct vring_desc indirect;
+	unsigned int max = BATCH_DESCS - b->desc_n;
+
+	if (max < c->q->ring.size)
+		return -ENOSPC;
+	*why = chain_walk_ring(&c->q->ring, c->head, &indirect, &b->desc[b->desc_n], max,
+			       &c->desc_n);
+	if (*why)
+		return -EINVAL;
+	if (indirect.len)
+		return plan_table(s, c, &indirect, why);
+	c->desc = b->desc_n;
+	b->desc_n += c->desc_n;
+	return 0;
+}
+
+/* The i-th chain of the queue that is to be taken, resumed ones first. */
+static bool next_head(struct squeue *q, unsigned int i, unsigned int waiting, struct candidate *c)
+{
+	unsigned int resumed = q->resume_n - q->resume_at;
+
+	c->resumed = i < resumed;
+	if (c->resumed)
+		c->head = q->resume[q->resume_at + i];
+	else if (i - resumed < waiting)
+		c->head = guest_ring_head(&q->ring, i - resumed);
+	else
+		return false;
+	return true;
+}
+
+/* In flight, or in this batch already. Marks it. */
+static bool head_taken(struct squeue *q, uint16_t head)
+{
+	uint64_t bit = 1ull << (head % 64);
+	bool taken = q->gathered[head / 64] & bit;
+
+	q->gathered[head / 64] |= bit;
+	return taken || atomic_load_explicit(&q->log->inflight[head], memory_order_relaxed);
+}
+
+/* Chains of one queue. Returns the reason if the guest broke a rule. */
+static chain_error gather_queue(struct session *s, struct squeue *q)
+{
+	struct batch *b = &s->batch;
+	int waiting = guest_ring_waiting(&q->ring);
+	chain_error why = NULL;
+
+	if (waiting < 0 || waiting + q->shadow.inflight + (int)(q->resume_n - q->resume_at) >
+				   q->ring.size)
+		return "available index runs ahead of the ring";
+	memset(q->gathered, 0, sizeof(q->gathered));
+	for (unsigned int i = 0; b->chain_n < BATCH_CHAINS; i++) {
+		struct candidate *c = &b->chain[b->chain_n];
+
+		*c = (struct candidate){ .q = q };
+		if (!next_head(q, i, (unsigned int)waiting, c))
+			return NULL;
+		if (c->head >= q->ring.size)
+			return "head outside the descriptor table";
+		if (!c->resumed && head_taken(q, c->head))
+			return "head is in flight already";
+		if (read_chain(s, c, &why))
+			return why;
+		b->chain_n++;
+	}
+	return NULL;
+}
+
+static bool copy_tables(struct session *s)
+{
+	struct batch *b = &s->batch;
+
+	if (!b->copy_n)
+		return true;
+	stat_add(&s->st->copy_calls, 1);
+	stat_add(&s->st->copy_ops, b->copy_n);
+	if (s->hv->ops->gnt_copy(s->hv, s->copy_op, b->copy_n))
+		return false;
+	for (unsigned int i = 0; i < b->copy_n; i++)
+		if (s->copy_op[i].status != HV_STATUS_OKAY)
+			return false;
+	return true;
+}
+
+static chain_error parse_tables(struct session *s)
+{
+	struct batch *b = &s->batch;
+
+	for (unsigned int i = 0; i < b->chain_n; i++) {
+		struct candidate *c = &b->chain[i];
+		chain_error why;
+
+		if (!c->indirect_n)
+			continue;
+		if (BATCH_DESCS - b->desc_n < c->indirect_n) {
+			b->chain_n = i; /* the rest comes with the next batch */
+			return NULL;
+		}
+		c->desc = b->desc_n;
+		why = chain_walk_table(c->table, c->indirect_n, &b->desc[c->desc],
+				       BATCH_DESCS - c->desc, &c->desc_n);
+		if (why)
+			return why;
+		b->desc_n += c->desc_n;
+	}
+	return NULL;
+}
+
+unsigned int batch_gather(struct session *s)
+{
+	struct batch *b = &s->batch;
+	chain_error why = NULL;
+
+	b->chain_n = b->desc_n = b->copy_n = b->seg_n = 0;
+	b->scratch_page = b->scratch_off = 0;
+	for (unsigned int i = 0; i < s->num_queues && !why; i++) {
+		unsigned int index = (s->turn + i) % s->num_queues;
+		struct squeue *q = &s->queue[index];
+
+		if (!q->enabled || q->blocked)
+			continue;
+		why = gather_queue(s, q);
+		if (why)
+			session_break(s, "queue %u: %s", index, why);
+	}
+	if (!why && !copy_tables(s)) {
+		why = "an indirect table cannot be read";
+		session_break(s, "%s", why);
+	}
+	if (!why) {
+		why = parse_tables(s);
+		if (why)
+			session_break(s, "%s", why);
+	}
+	if (why)
+		b->chain_n = 0;
+	s->turn = (s->turn + 1) % s->num_queues;
+	return b->chain_n;
+}

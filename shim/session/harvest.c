@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One batch towards the guest: completed chains are taken from the shadow rings, their pages
+ * are unmapped in one hypercall, and only then does the guest learn of them.
+ */
+#include "session/internal.h"
+
+#include <errno.h>
+
+/* A chain's pages must fit into what is left of the unmap batch. */
+static bool unmap_room(const struct session *s, const struct squeue *q)
+{
+	return JOURNAL_BATCH - s->pins.unmap_n >= q->ring.size;
+}
+
+static void drop_pins(struct session *s, uint16_t pin)
+{
+	while (pin != PIN_NONE) {
+		uint16_t next = s->pins.next[pin];
+
+		pins_drop(&s->pins, pin); /* unmap_room() said yes */
+		pin = next;
+	}
+}
+
+/* Takes completions of one queue into its journal's list. */
+static int take_queue(struct session *s, struct squeue *q)
+{
+	struct shadow_chain chain;
+	uint32_t len;
+	int rc;
+
+	q->done_n = 0;
+	while (q->done_n < JOURNAL_RING_MAX && unmap_room(s, q)) {
+		rc = shadow_take(&q->shadow, &chain, &len);
+		if (rc <= 0)
+			return rc;
+		drop_pins(s, chain.first_pin);
+		q->log->pub[q->done_n++] = (struct journal_used){ chain.guest_head, len };
+	}
+	return 0;
+}
+
+/*
+ * Publishes one queue. In this order, so that a successor can tell how far it got: the list
+ * becomes valid, the guest's index moves (that one store commits it), the chains stop being in
+ * flight, the list becomes invalid.
+ */
+static void publish_queue(struct session *s, struct squeue *q)
+{
+	struct journal_queue *log = q->log;
+	uint16_t old = q->ring.used_idx;
+
+	atomic_store_explicit(&log->used, (uint32_t)q->done_n << 16 | old, memory_order_release);
+	for (unsigned int i = 0; i < q->done_n; i++)
+		guest_ring_put(&q->ring, (uint16_t)(old + i), log->pub[i].id, log->pub[i].len);
+	guest_ring_publish(&q->ring, (uint16_t)(old + q->done_n));
+	for (unsigned int i = 0; i < q->done_n; i++)
+		atomic_store_explicit(&log->inflight[log->pub[i].id], 0, memory_order_relaxed);
+	atomic_store_explicit(&log->used, q->ring.used_idx, memory_order_release);
+	if (guest_ring_wants_event(&q->ring, old)) {
+		s->hv->ops->evtchn_notify(s->hv, q->port);
+		stat_add(&s->st->guest_notifies, 1);
+	}
+}
+
+static int unmap_batch(struct session *s)
+{
+	if (!s->pins.unmap_n)
+		return 0;
+	stat_add(&s->st->unmap_calls, 1);
+	stat_add(&s->st->unmap_pages, s->pins.unmap_n);
+	s->batch_calls++;
+	return pins_unmap(&s->pins);
+}
+
+static void broken_device(struct session *s, unsigned int index, int rc)
+{
+	session_break(s, "queue %u: the nested device %s", index,
+		      rc == -EMSGSIZE ? "returned a length above the buffer's" :
+					"returned a chain it was not given");
+}
+
+unsigned int session_harvest(struct session *s)
+{
+	unsigned int done = 0;
+	int err;
+
+	if (!s->live)
+		return 0;
+	for (unsigned int i = 0; i < s->num_queues; i++) {
+		struct squeue *q = &s->queue[(s->turn + i) % s->num_queues];
+
+		q->done_n = 0;
+		if (!q->enabled)
+			continue;
+		err = take_queue(s, q);
+		if (err < 0) {
+			broken_device(s, (unsigned int)(q - s->queue), err);
+			return 0;
+		}
+		done += q->done_n;
+	}
+	if (!done)
+		return 0;
+	err = unmap_batch(s);
+	if (err) {
+		session_break(s, "pages cannot be unmapped: %s", strerror(-err));
+		return 0;
+	}
+	for (unsigned int i = 0; i < s->num_queues; i++) {
+		struct squeue *q = &s->queue[i];
+
+		q->blocked = false; /* there may be room now, also for others */
+		if (q->done_n)
+			publish_queue(s, q);
+	}
+	stat_add(&s->st->harvests, 1);
+	stat_add(&s->st->completions, done);
+	return done;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of shim/session share. */
+#ifndef XVS_SESSION_INTERNAL_H
+#define XVS_SESSION_INTERNAL_H
+
+#include "bus/control.h"
+#include "mem/daddr.h"
+#include "mem/pins.h"
+#include "policy/types.h"
+#include "ring/chain.h"
+#include "ring/guest_ring.h"
+#include "ring/shadow.h"
+#include "session/session.h"
+#include "util/log.h"
+
+#define BATCH_CHAINS 128u   /* chains taken at once, all queues together */
+#define BATCH_DESCS 1024u   /* their descriptors */
+#define BATCH_COPIES 128u   /* copies of indirect tables */
+#define SCRATCH_PAGES 16u   /* for these tables */
+#define RETRY_MS 10         /* after a shortage that is not the guest's doing */
+
+/* One contiguous part of a guest ring, mapped. */
+struct ring_map {
+	void *va;
+	unsigned int npages;
+};
+
+struct squeue {
+	bool enabled; /* rings mapped, port bound */
+	bool blocked; /* its next chain has to wait for room */
+	uint32_t port;
+	bool masked; /* an event came and was not unmasked yet */
+	struct guest_ring ring;
+	struct shadow_ring shadow;
+	struct ring_map map[3];
+	struct journal_queue *log;
+	/* chains a dead worker had in flight, in order, to be submitted first */
+	uint16_t resume[JOURNAL_RING_MAX];
+	unsigned int resume_n, resume_at;
+	unsigned int done_n; /* completions of this harvest, in log->pub */
+	uint64_t gathered[JOURNAL_RING_MAX / 64]; /* heads in this batch */
+};
+
+/* A chain on its way from a guest ring to a shadow ring. */
+struct candidate {
+	struct squeue *q;
+	uint16_t head;
+	bool resumed;
+	uint16_t indirect_n;             /* entries of the indirect table; 0: none */
+	const struct vring_desc *table;  /* private copy of it */
+	struct gref_range table_range;
+	unsigned int desc, desc_n; /* its descriptors, in batch.desc */
+	unsigned int seg, seg_n;   /* its segments, in batch.seg */
+	uint32_t readable, writable; /* bytes */
+};
+
+struct batch {
+	struct candidate chain[BATCH_CHAINS];
+	struct chain_desc desc[BATCH_DESCS];
+	struct shadow_seg seg[JOURNAL_BATCH];
+	uint16_t seg_pin[JOURNAL_BATCH];
+	uint32_t seg_off[JOURNAL_BATCH];
+	unsigned int chain_n, desc_n, copy_n, seg_n;
+	unsigned int scratch_page, scratch_off;
+};
+
+/* References of rings and control page: no buffer may name them. */
+struct ring_refs {
+	uint64_t filter[64]; /* bit gref % 4096: perhaps */
+	struct gref_range range[1 + 3 * XVS_MAX_QUEUES];
+	unsigned int n;
+};
+
+struct session {
+	struct session_params p;
+	struct hv *hv;
+	struct xdev *dev;
+	struct journal_data *log;
+	struct session_stats *st;
+	const struct vtype *type;
+
+	struct control ctrl;
+	uint32_t ctrl_port;
+	bool ctrl_masked;
+	uint64_t offered;  /* to the guest */
+	uint64_t features; /* the driver's */
+	uint8_t status;    /* as the guest sees it */
+	bool live;         /* DRIVER_OK: chains move */
+	bool broken;
+	bool replay; /* the next request may have been carried out by a dead worker */
+	int fatal; /* the session cannot go on */
+	struct log_limit limit;
+
+	unsigned int config_len; /* bytes of config space the guest sees */
+	unsigned int num_queues;
+	struct squeue queue[XVS_MAX_QUEUES];
+	unsigned int turn; /* queue that comes first in the next batch */
+	struct ring_refs refs;
+
+	struct pins pins;
+	struct hv_copy_op *copy_op; /* BATCH_COPIES, DMA memory */
+	unsigned int copy_page, scratch_page, shadow_page; /* first pages, in dma */
+	struct batch batch;
+	bool shortage; /* retry after RETRY_MS */
+	unsigned int batch_calls; /* grant hypercalls of this batch, without the copy */
+	unsigned int poll_us;     /* adapted, at most p.poll_us */
+};
+
+static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	/* one writer: no locked instruction needed */
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+/* session.c: the device is broken by the guest or by itself. Quiesces it, lets go of all. */
+void session_break(struct session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Stops the device and lets go of every page but the control page. 0 or -ETIMEDOUT. */
+/* forget: the chains in flight are gone for good (a reset), not to be resumed. */
+int session_quiesce(struct session *s, bool forget);
+/* Writes the status down where the keeper and the next worker find it. */
+void session_keep_status(struct session *s);
+
+/* requests.c: requests of the front end, features, config. True: there was one. */
+bool session_serve_control(struct session *s);
+int session_identify(struct session *s);
+void session_update_config(struct session *s);
+/* Takes status, features and queues up where a dead worker left them. */
+int session_resume(struct session *s);
+
+/* queue.c: one queue of the guest and its shadow. */
+/* Entries the guest may use; the shadow ring has as many. 0: no such queue. */
+uint16_t squeue_size_max(const struct session *s, unsigned int index);
+int squeue_enable(struct session *s, unsigned int index, const char **why);
+void squeue_disable(struct session *s, unsigned int index);
+/* Starts the shadow ring on the device. The device has FEATURES_OK and not DRIVER_OK. */
+int squeue_start(struct session *s, unsigned int index, uint64_t dev_features);
+bool ring_refs_hit(const struct ring_refs *refs, uint32_t gref, unsigned int npages);
+int ring_refs_add(struct ring_refs *refs, struct gref_range range);
+
+/* gather.c: chains of the guest rings into the batch, their tables copied, their form checked. */
+unsigned int batch_gather(struct session *s);
+/* translate.c: pages mapped, segments with machine addresses. */
+int batch_translate(struct session *s);
+
+/* submit.c, harvest.c: one batch each. Return the number of chains moved. */
+unsigned int session_submit(struct session *s);
+unsigned int session_harvest(struct session *s);
+
+#endif

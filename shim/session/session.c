@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "session/internal.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define COPY_PAGES ((BATCH_COPIES * sizeof(struct hv_copy_op) + XVS_FRAME_SIZE - 1) / XVS_FRAME_SIZE)
+#define STOP_CHECK_TURNS 64 /* busy turns between two looks at stop_fd */
+#define POLL_MIN_US 4
+
+static unsigned int served_queues(const struct xdev *dev)
+{
+	return dev->num_queues < XVS_MAX_QUEUES ? dev->num_queues : XVS_MAX_QUEUES;
+}
+
+unsigned int session_dma_pages(const struct xdev *dev)
+{
+	return pins_dma_pages() + (unsigned int)COPY_PAGES + SCRATCH_PAGES +
+	       served_queues(dev) * shadow_dma_pages();
+}
+
+void session_keep_status(struct session *s)
+{
+	atomic_store(&s->log->driver_status, s->status);
+	atomic_store(&s->st->driver_status, s->status);
+}
+
+static void forget_queue(struct journal_queue *log)
+{
+	log->size = 0;
+	memset(log->inflight, 0, sizeof(log->inflight));
+	atomic_store(&log->used, 0);
+}
+
+static void forget_refs(struct session *s)
+{
+	struct gref_range ctrl = { .gref = s->p.ctrl_ref, .npages = 1 };
+
+	memset(&s->refs, 0, sizeof(s->refs));
+	ring_refs_add(&s->refs, ctrl);
+}
+
+int session_quiesce(struct session *s, bool forget)
+{
+	int rc = s->dev->ops->reset(s->dev);
+
+	s->live = false;
+	if (rc == -ENODEV)
+		rc = 0; /* unplugged: nothing is left that could write */
+	if (rc)
+		return rc; /* it may still write: every page stays where it is */
+	pins_unmap_all(&s->pins);
+	for (unsigned int i = 0; i < s->num_queues; i++) {
+		squeue_disable(s, i);
+		if (forget)
+			forget_queue(&s->log->queue[i]);
+		control_set_queue(&s->ctrl, i, squeue_size_max(s, i), !forget &&
+				  s->log->queue[i].size);
+	}
+	forget_refs(s);
+	atomic_store(&s->st->inflight, 0);
+	s->shortage = false;
+	return 0;
+}
+
+static void keep_reason(struct session_stats *st, const char *reason)
+{
+	atomic_fetch_add(&st->reason_seq, 1);
+	snprintf(st->reason, sizeof(st->reason), "%s", reason);
+	atomic_fetch_add(&st->reason_seq, 1);
+}
+
+void session_break(struct session *s, const char *fmt, ...)
+{
+	char reason[160];
+	va_list ap;
+	int rc;
+
+	if (s->broken)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(reason, sizeof(reason), fmt, ap);
+	va_end(ap);
+	log_limited(&s->limit, LOG_WARN, "%s: device broken: %s", s->p.name, reason);
+	keep_reason(s->st, reason);
+	stat_add(&s->st->broken, 1);
+	s->broken = true;
+	rc = session_quiesce(s, true);
+	if (rc)
+		s->fatal = rc;
+	s->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	session_keep_status(s);
+	control_set_status(&s->ctrl, s->status);
+	s->hv->ops->evtchn_notify(s->hv, s->ctrl_port);
+}
+
+static void lay_out(struct session *s)
+{
+	unsigned int page = pins_dma_pages();
+
+	pins_open(&s->pins, s->hv, s->p.journal, s->p.dma, 0, s->p.domid);
+	s->copy_page = page;
+	s->copy_op = (void *)((char *)s->p.dma->va + (size_t)page * XVS_FRAME_SIZE);
+	s->scratch_page = page + (unsigned int)COPY_PAGES;
+	s->shadow_page = s->scratch_page + SCRATCH_PAGES;
+}
+
+static int attach_control(struct session *s, char *why, size_t size)
+{
+	uint32_t ref = s->p.ctrl_ref;
+	void *page;
+	int rc = s->hv->ops->host_map(s->hv, s->p.domid, &ref, 1, true, &page);
+
+	if (rc) {
+		snprintf(why, size, "control page (grant %u) cannot be mapped: %s", ref,
+			 strerror(-rc));
+		return rc;
+	}
+	rc = s->hv->ops->evtchn_bind(s->hv, s->p.domid, s->p.ctrl_port, &s->ctrl_port);
+	if (rc) {
+		snprintf(why, size, "control event channel %u cannot be bound: %s",
+			 s->p.ctrl_port, strerror(-rc));
+		s->hv->ops->host_unmap(s->hv, page, 1);
+		return rc;
+	}
+	control_open(&s->ctrl, page, s->p.resume);
+	return 0;
+}
+
+static void notify_all(struct session *s)
+{
+	for (unsigned int i = 0; i < s->num_queues; i++)
+		if (s->queue[i].enabled)
+			s->hv->ops->evtchn_notify(s->hv, s->queue[i].port);
+	s->hv->ops->evtchn_notify(s->hv, s->ctrl_port);
+}
+
+static int start_service(struct session *s, char *why, size_t size)
+{
+	int rc;
+
+	atomic_fetch_add(&s->log->epoch, 1);
+	if (s->p.resume) {
+		s->replay = control_waiting(&s->ctrl);
+		rc = session_resume(s);
+		if (rc) {
+			snprintf(why, size, "device cannot be taken over: %s", strerror(-rc));
+			return rc;
+		}
+	}
+	rc = session_identify(s);
+	if (rc)
+		snprintf(why, size, "nested device does not offer VIRTIO_F_VERSION_1");
+	return rc;
+}
+
+static struct session *new_session(const struct session_params *params)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->p = *params;
+	s->hv = params->hv;
+	s->dev = params->dev;
+	s->log = params->journal->data;
+	s->st = &s->log->stats;
+	s->type = vtype_find(s->dev->device_id);
+	s->num_queues = served_queues(s->dev);
+	s->poll_us = s->p.poll_us;
+	s->limit = (struct log_limit){ .seconds = 10, .burst = 5 };
+	return s;
+}
+
+int session_open(struct session **out, const struct session_params *params, char *why, size_t size)
+{
+	struct session *s = new_session(params);
+	int rc;
+
+	*out = NULL;
+	if (!s) {
+		snprintf(why, size, "out of memory");
+		return -ENOMEM;
+	}
+	rc = -EOPNOTSUPP;
+	if (!s->type || s->type->refuse) {
+		snprintf(why, size, "device type %u is not served", s->dev->device_id);
+		goto err_free;
+	}
+	rc = -ENOSPC;
+	if (params->dma->npages < session_dma_pages(s->dev)) {
+		snprintf(why, size, "too few DMA pages");
+		goto err_free;
+	}
+	s->config_len = s->type->config_len;
+	if (s->config_len > s->dev->config_len)
+		s->config_len = s->dev->config_len; /* a device without the newer fields */
+	lay_out(s);
+	forget_refs(s);
+	rc = attach_control(s, why, size);
+	if (rc)
+		goto err_free;
+	rc = start_service(s, why, size);
+	if (rc)
+		goto err_stop;
+	notify_all(s);
+	*out = s;
+	return 0;
+
+err_stop:
+	session_quiesce(s, false);
+	session_close(s);
+	return rc;
+err_free:
+	free(s);
+	return rc;
+}
+
+/* One turn: control, completions, new chains. */
+static bool turn(struct session *s)
+{
+	bool work = session_serve_control(s);
+
+	s->batch_calls = 0;
+	if (session_harvest(s)) {
+		s->shortage = false;
+		work = true;
+	}
+	if (!s->broken && session_submit(s))
+		work = true;
+	if (s->batch_calls > atomic_load_explicit(&s->st->max_batch_hypercalls,
+						  memory_order_relaxed))
+		atomic_store(&s->st->max_batch_hypercalls, s->batch_calls);
+	return work;
+}
+
+/* Is there something to do? Reads shared memory only. */
+static bool work_pending(const struct session *s)
+{
+	if (control_waiting(&s->ctrl))
+		return true;
+	if (!s->live)
+		return false;
+	for (unsigned int i = 0; i < s->num_queues; i++) {
+		const struct squeue *q = &s->queue[i];
+
+		if (!q->enabled)
+			continue;
+		if (shadow_pending(&q->shadow))
+			return true;
+		if (!q->blocked && !s->shortage &&
+		    (q->resume_n > q->resume_at || guest_ring_waiting(&q->ring)))
+			return true;
+	}
+	return false;
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* Polls shared memory for a while. The window follows what it was worth. */
+static bool spin(struct session *s)
+{
+	uint64_t end;
+
+	if (!s->poll_us || !s->live)
+		return false;
+	end = now_us() + s->poll_us;
+	do {
+		for (int i = 0; i < 32; i++) {
+			if (work_pending(s)) {
+				stat_add(&s->st->polls_hit, 1);
+				return true;
+			}
+			__builtin_ia32_pause();
+		}
+	} while (now_us() < end);
+	stat_add(&s->st->polls_missed, 1);
+	s->poll_us /= 2;
+	return false;
+}
+
+/* A wait that was short would have been better polled. */
+static void adapt_poll(struct session *s, uint64_t waited)
+{
+	if (waited >= s->p.poll_us)
+		return;
+	s->poll_us = s->poll_us ? s->poll_us * 2 : POLL_MIN_US;
+	if (s->poll_us > s->p.poll_us)
+		s->poll_us = s->p.poll_us;
+}
+
+static void unmask(struct session *s, uint32_t port, bool *masked)
+{
+	if (*masked)
+		s->hv->ops->evtchn_unmask(s->hv, port);
+	*masked = false;
+}
+
+/* Asks everybody for a notification. The caller looks for work once more before it sleeps. */
+static void arm(struct session *s)
+{
+	unmask(s, s->ctrl_port, &s->ctrl_masked);
+	for (unsigned int i = 0; i < s->num_queues; i++) {
+		struct squeue *q = &s->queue[i];
+
+		if (!q->enabled)
+			continue;
+		unmask(s, q->port, &q->masked);
+		if (!s->live)
+			continue;
+		guest_ring_want_kick(&q->ring);
+		shadow_want_irq(&q->shadow);
+	}
+}
+
+static void disarm(struct session *s)
+{
+	for (unsigned int i = 0; i < s->num_queues && s->live; i++) {
+		if (!s->queue[i].enabled)
+			continue;
+		guest_ring_no_kick(&s->queue[i].ring);
+		shadow_no_irq(&s->queue[i].shadow);
+	}
+}
+
+/* Each port comes at most once until it is unmasked, so this is bounded. */
+static void take_events(struct session *s)
+{
+	uint32_t port;
+
+	while (s->hv->ops->evtchn_pending(s->hv, &port) == 1) {
+		bool known = port == s->ctrl_port;
+
+		if (known)
+			s->ctrl_masked = true;
+		for (unsigned int i = 0; i < s->num_queues && !known; i++) {
+			if (!s->queue[i].enabled || s->queue[i].port != port)
+				continue;
+			s->queue[i].masked = true;
+			stat_add(&s->st->guest_kicks, 1);
+			known = true;
+		}
+		if (!known) /* of a queue that was disabled meanwhile */
+			s->hv->ops->evtchn_unmask(s->hv, port);
+	}
+}
+
+static void take_irq(struct session *s)
+{
+	int cause = s->dev->ops->irq_ack(s->dev);
+
+	stat_add(&s->st->dev_irqs, 1);
+	if (cause == -ENODEV) {
+		session_break(s, "the nested device is gone");
+	} else if (cause > 0 && (cause & XDEV_IRQ_CONFIG)) {
+		if (s->live && (s->dev->ops->get_status(s->dev) & VIRTIO_CONFIG_S_NEEDS_RESET)) {
+			session_break(s, "the nested device needs a reset");
+			return;
+		}
+		session_update_config(s);
+		s->hv->ops->evtchn_notify(s->hv, s->ctrl_port);
+	}
+}
+
+/* Waits for events, at most timeout ms. Returns whether to stop. */
+static bool wait_events(struct session *s, int stop_fd, int timeout)
+{
+	struct pollfd fd[] = {
+		{ .fd = stop_fd, .events = POLLIN },
+		{ .fd = s->hv->ops->evtchn_fd(s->hv), .events = POLLIN },
+		{ .fd = s->dev->ops->irq_fd(s->dev), .events = POLLIN },
+	};
+
+	if (poll(fd, 3, timeout) < 0)
+		return false;
+	if (fd[1].revents)
+		take_events(s);
+	if (fd[2].revents)
+		take_irq(s);
+	return fd[0].revents;
+}
+
+static bool idle(struct session *s, int stop_fd)
+{
+	int timeout = s->shortage ? RETRY_MS : -1;
+	uint64_t start;
+	bool stop;
+
+	if (spin(s))
+		return false;
+	arm(s);
+	if (work_pending(s)) {
+		disarm(s);
+		return false;
+	}
+	start = now_us();
+	stop = wait_events(s, stop_fd, timeout);
+	s->shortage = false;
+	disarm(s);
+	adapt_poll(s, now_us() - start);
+	return stop;
+}
+
+int session_run(struct session *s, int stop_fd)
+{
+	unsigned int busy = 0;
+	bool stop = false;
+
+	while (!stop && !s->fatal) {
+		if (!turn(s))
+			stop = idle(s, stop_fd);
+		else if (++busy % STOP_CHECK_TURNS == 0)
+			stop = wait_events(s, stop_fd, 0);
+	}
+	if (s->fatal)
+		return s->fatal;
+	return session_quiesce(s, false);
+}
+
+void session_close(struct session *s)
+{
+	s->hv->ops->evtchn_unbind(s->hv, s->ctrl_port);
+	s->hv->ops->host_unmap(s->hv, s->ctrl.page, 1);
+	free(s);
+}
