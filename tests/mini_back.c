@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "mini_back.h"
 
-#include <assert.h>
 #include <linux/virtio_config.h>
 #include <poll.h>
 #include <pthread.h>
@@ -10,6 +9,13 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+/* What cannot fail unless the test is broken; unlike assert() never left out. */
+#define must(c)                                                                                    \
+	do {                                                                                       \
+		if (!(c))                                                                          \
+			abort();                                                                   \
+	} while (0)
 
 #define MINI_SIZE 64 /* entries of a queue */
 #define MINI_PAGES (3 + MINI_SIZE)
@@ -58,7 +64,7 @@ static void mini_unmap(struct mini_back *b, struct mini_chain *c)
 
 	for (unsigned int i = 0; i < c->n; i++) {
 		op[0] = c->map[i];
-		assert(!b->hv->ops->gnt_unmap(b->hv, op, 1) && !op[0].status);
+		must(!b->hv->ops->gnt_unmap(b->hv, op, 1) && !op[0].status);
 	}
 	c->n = 0;
 }
@@ -77,7 +83,7 @@ static unsigned int mini_map(struct mini_back *b, struct mini_chain *c, struct v
 		*op = (struct hv_map_op){ .gref = ref, .domid = b->guest, .flags = HV_MAP_DEVICE };
 		if (!write || b->bug == MINI_MAP_READONLY)
 			op->flags |= HV_MAP_READONLY;
-		assert(!b->hv->ops->gnt_map(b->hv, op, 1) && !op->status);
+		must(!b->hv->ops->gnt_map(b->hv, op, 1) && !op->status);
 		c->map[c->n++] = (struct hv_unmap_op){ .maddr = op->maddr, .handle = op->handle };
 		table[n] = (struct vring_desc){ .addr = op->maddr.a + off, .len = part,
 						.flags = VRING_DESC_F_NEXT |
@@ -104,9 +110,27 @@ static void mini_copy(struct mini_back *b, uint64_t daddr, void *to, uint32_t le
 			.len = (uint16_t)(part < len - done ? part : len - done),
 			.flags = HV_COPY_SOURCE_GREF,
 		};
-		assert(!b->hv->ops->gnt_copy(b->hv, op, 1) && !op->status);
+		must(!b->hv->ops->gnt_copy(b->hv, op, 1) && !op->status);
 		memcpy((uint8_t *)to + done, page_va(&b->ops, 5), op->len);
 	}
+}
+
+/* All descriptors of a chain; returns how many there are in the table then. */
+static unsigned int mini_walk(struct mini_back *b, struct mini_chain *c,
+			      const struct vring_desc *from, struct vring_desc d,
+			      struct vring_desc *table)
+{
+	unsigned int n = 0;
+
+	c->writable = 0;
+	for (;; d = from[d.next]) {
+		n = mini_map(b, c, d, table, n);
+		c->writable += d.flags & VRING_DESC_F_WRITE ? d.len : 0;
+		if (!(d.flags & VRING_DESC_F_NEXT))
+			break;
+	}
+	table[n - 1].flags &= (uint16_t)~VRING_DESC_F_NEXT;
+	return n;
 }
 
 static void mini_chain(struct mini_back *b, unsigned int i, uint16_t head)
@@ -117,21 +141,14 @@ static void mini_chain(struct mini_back *b, unsigned int i, uint16_t head)
 	struct vring_desc *shadow = page_va(&q->dma, 0), d = q->desc[head];
 	struct vring_avail *avail = page_va(&q->dma, 1);
 	const struct vring_desc *from = q->desc;
-	unsigned int n = 0;
+	unsigned int n;
 
-	c->writable = 0;
 	if (d.flags & VRING_DESC_F_INDIRECT) {
 		mini_copy(b, d.addr, copy, d.len);
 		from = copy;
 		d = copy[0];
 	}
-	for (;; d = from[d.next]) {
-		n = mini_map(b, c, d, table, n);
-		c->writable += d.flags & VRING_DESC_F_WRITE ? d.len : 0;
-		if (!(d.flags & VRING_DESC_F_NEXT))
-			break;
-	}
-	table[n - 1].flags &= (uint16_t)~VRING_DESC_F_NEXT;
+	n = mini_walk(b, c, from, d, table);
 	if (b->bug == MINI_WRONG_ORDER)
 		table[0].flags |= VRING_DESC_F_WRITE;
 	shadow[head] = (struct vring_desc){ .addr = q->dma.maddr[3 + head].a, .len = n * 16,
@@ -145,8 +162,7 @@ static void mini_chain(struct mini_back *b, unsigned int i, uint16_t head)
 		mini_unmap(b, c);
 	}
 	if (b->bug == MINI_REMAP)
-		mini_map(b, c, q->desc[head].flags & VRING_DESC_F_INDIRECT ? copy[0] :
-			 q->desc[head], copy, 0);
+		mini_walk(b, c, from, d, table);
 }
 
 static void mini_used(struct mini_back *b, struct mini_queue *q, struct vring_used_elem e)
@@ -220,12 +236,12 @@ static int mini_queue_on(struct mini_back *b, unsigned int i)
 	q->npages = (uint32_t)(e->device_addr - e->desc_addr + 6 + 8 * e->size + 4095) / 4096;
 	for (unsigned int k = 0; k < q->npages; k++)
 		refs[k] = ref + k;
-	assert(!b->hv->ops->host_map(b->hv, b->guest, refs, q->npages, true, &q->va));
+	must(!b->hv->ops->host_map(b->hv, b->guest, refs, q->npages, true, &q->va));
 	q->desc = q->va;
 	q->gavail = (void *)((uint8_t *)q->va + (e->driver_addr - e->desc_addr));
 	q->gused = (void *)((uint8_t *)q->va + (e->device_addr - e->desc_addr));
-	assert(!b->hv->ops->evtchn_bind(b->hv, b->guest, e->evtchn, &q->port));
-	assert(!b->hv->ops->dma_alloc(b->hv, MINI_PAGES, &q->dma));
+	must(!b->hv->ops->evtchn_bind(b->hv, b->guest, e->evtchn, &q->port));
+	must(!b->hv->ops->dma_alloc(b->hv, MINI_PAGES, &q->dma));
 	q->chain = calloc(q->size, sizeof(*q->chain));
 	q->live = true;
 	desc = q->dma.maddr[0];
@@ -233,8 +249,8 @@ static int mini_queue_on(struct mini_back *b, unsigned int i)
 		pfn_t pfn;
 		mfn_t mfn;
 
-		assert(!sim_pages_alloc(b->m, b->domid, 1, &pfn));
-		assert(!sim_p2m(b->m, b->domid, pfn, &mfn));
+		must(!sim_pages_alloc(b->m, b->domid, 1, &pfn));
+		must(!sim_p2m(b->m, b->domid, pfn, &mfn));
 		desc = maddr_of(mfn, 0);
 	}
 	return b->dev->ops->queue_enable(b->dev, i, q->size, desc, q->dma.maddr[1],
@@ -311,10 +327,10 @@ static void *mini_thread(void *arg)
 	int err = 0;
 
 	b->hv = sim_hv_open(b->m, b->domid, HV_CAP_GRANT | HV_CAP_EVTCHN | HV_CAP_DMA, &err);
-	assert(b->hv);
-	assert(!b->hv->ops->dma_alloc(b->hv, 6, &b->ops));
-	assert(!b->hv->ops->host_map(b->hv, b->guest, &b->ctrl_ref, 1, true, (void **)&b->ctrl));
-	assert(!b->hv->ops->evtchn_bind(b->hv, b->guest, b->ctrl_port, &b->port));
+	must(b->hv);
+	must(!b->hv->ops->dma_alloc(b->hv, 6, &b->ops));
+	must(!b->hv->ops->host_map(b->hv, b->guest, &b->ctrl_ref, 1, true, (void **)&b->ctrl));
+	must(!b->hv->ops->evtchn_bind(b->hv, b->guest, b->ctrl_port, &b->port));
 	mini_fill(b);
 	pfd[0].fd = b->stop;
 	pfd[1].fd = b->hv->ops->evtchn_fd(b->hv);
@@ -343,7 +359,7 @@ static struct mini_back *mini_back_new(struct sim_machine *m, uint16_t domid, ui
 {
 	struct mini_back *b = calloc(1, sizeof(*b));
 
-	assert(b);
+	must(b);
 	b->m = m;
 	b->domid = domid;
 	b->guest = guest;

@@ -158,7 +158,7 @@ START_TEST(config_is_limited_and_writable_only_where_it_may)
 	ck_assert_int_eq(sim_guest_config_read(st.guest, 8, &size_max, 4), 0);
 	ck_assert_int_eq(sim_guest_config_read(st.guest, 12, &seg_max, 4), 0);
 	ck_assert_uint_eq(size_max, 4096);
-	ck_assert_uint_eq(seg_max, 63); /* (128 - 2) / 2 */
+	ck_assert_uint_eq(seg_max, 62); /* (128 - 3) / 2 */
 	ck_assert_int_eq(sim_guest_config_write(st.guest, 0, &capacity, 8), XVS_EINVAL);
 	ck_assert_int_eq(sim_guest_config_write(st.guest, 32, &wce, 1), 0);
 	check_dev_resize(st.dev, DISK_SECTORS / 2);

@@ -292,7 +292,7 @@ static const struct {
 	{ MINI_USE_PFN, 0, "" },
 	{ MINI_MAP_READONLY, 0, "for reading only" },
 	{ MINI_EARLY_UNMAP, 100000, "no live device-map handle" },
-	{ MINI_REMAP, 100000, "touched at its completion" },
+	{ MINI_REMAP, 100000, "mapped again meanwhile" },
 	{ MINI_OWN_MEMORY, 0, "descriptor table" },
 	{ MINI_WRONG_ORDER, 0, "device would write, the handle is for reading only" },
 };

@@ -226,6 +226,13 @@ static void check_want(struct check_dev *d, unsigned int queue, const struct che
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
+static bool check_more(const struct check_dev *d, unsigned int queue,
+		       const struct check_rings *rings)
+{
+	return atomic_load_explicit((_Atomic uint16_t *)&rings->avail->idx,
+				    memory_order_acquire) != d->queue[queue].last_avail;
+}
+
 void check_fetch(struct check_dev *d, unsigned int queue)
 {
 	struct check_rings rings;
@@ -233,14 +240,13 @@ void check_fetch(struct check_dev *d, unsigned int queue)
 	d->regs->queue[queue].kicked = false;
 	if (!check_rings(d, queue, &rings))
 		return;
-	check_drain(d, queue, &rings);
-	if (d->regs->violated)
-		return;
-	check_want(d, queue, &rings, !(d->cfg.suppress && d->inflight));
-	check_drain(d, queue, &rings);
-	/* What the second look found is behind the wish, which has to follow. */
-	if (!d->regs->violated && !d->cfg.suppress)
-		check_want(d, queue, &rings, true);
+	/* Every wish is followed by a look, or a chain between the two would wait for ever. */
+	do {
+		check_drain(d, queue, &rings);
+		if (d->regs->violated)
+			return;
+		check_want(d, queue, &rings, !(d->cfg.suppress && d->inflight));
+	} while (check_more(d, queue, &rings));
 	if (d->cfg.suppress && d->inflight)
 		d->regs->queue[queue].kicked = true;
 }

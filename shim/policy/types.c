@@ -65,13 +65,13 @@ static void limit32(uint8_t *config, unsigned int len, unsigned int off, uint32_
 }
 
 /*
- * One segment of a page's size may straddle two pages, and a chain has a header and a status
- * byte: (max_pages - 2) / 2 segments always fit.
+ * One segment of a page's size may straddle two pages, and so may the header; with the status
+ * byte (max_pages - 3) / 2 segments always fit.
  */
 static void blk_limit_config(uint8_t *config, unsigned int len, uint64_t features,
 			     unsigned int max_pages)
 {
-	uint32_t seg_max = max_pages > 4 ? (max_pages - 2) / 2 : 1;
+	uint32_t seg_max = max_pages > 4 ? (max_pages - 3) / 2 : 1;
 
 	limit32(config, len, BLK_CFG_SIZE_MAX, XVS_PAGE_SIZE, features & BIT(BLK_SIZE_MAX));
 	limit32(config, len, BLK_CFG_SEG_MAX, seg_max, features & BIT(BLK_SEG_MAX));

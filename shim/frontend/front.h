@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * xvshim_front: virtio devices over XenBus, the guest's side.
+ *
+ * A XenBus device of kind "virtio-xenbus" becomes a virtio_device. The driver above is the
+ * kernel's own; it sees this module through virtio_config_ops (transport.c, queue.c) and, for
+ * every buffer, through the dma_map_ops of the XenBus device (dma.c, grants.c).
+ *
+ * The back end is not trusted. What it writes is read once, checked, and kept in this
+ * structure; what it fails to do is waited for with a limit; what it does not give back is
+ * never used again.
+ */
+#ifndef XVS_FRONT_H
+#define XVS_FRONT_H
+
+#include <linux/device.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/virtio.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <xen/grant_table.h>
+#include <xen/xenbus.h>
+
+#include <xvshim/protocol.h>
+
+#include "compat.h"
+
+/* Grants are 4 KiB and every field on the wire is little-endian (docs/protocol.md). */
+static_assert(PAGE_SIZE == XVS_PAGE_SIZE);
+#ifdef __BIG_ENDIAN
+#error "virtio-xenbus needs a little-endian guest"
+#endif
+
+struct xvs_front;
+
+/* grants.c: grant references of one device, taken from the kernel once. */
+
+struct xvs_block;
+
+struct xvs_grants {
+	spinlock_t lock;	 /* the bitmaps and hints; any context */
+	struct xvs_block *block; /* runs of consecutive references */
+	unsigned int blocks;
+	unsigned int next; /* block to look in first */
+	domid_t domid;	   /* who is granted access */
+	bool kept;	   /* the back end once kept a page it had to give back */
+};
+
+int xvs_grants_init(struct xvs_grants *g, domid_t domid, unsigned int want);
+void xvs_grants_exit(struct xvs_grants *g);
+unsigned int xvs_grants_run(void); /* longest mapping, in pages */
+
+/*
+ * Grants @pages pages from @page on, under consecutive references. Any context. Returns 0, or
+ * -ENOSPC when no run of references is free at the moment.
+ */
+int xvs_grant(struct xvs_grants *g, struct page *page, unsigned int pages, bool readonly,
+	      grant_ref_t *ref);
+
+/*
+ * Ends what xvs_grant() began. Any context. -EINVAL: no such mapping. -EBUSY: the back end has
+ * a page mapped still; that page is held and its reference not used again. In both cases
+ * the device has to be broken.
+ */
+int xvs_ungrant(struct xvs_grants *g, grant_ref_t ref, unsigned int pages);
+
+/* Grants part of a mapping again, read-only, before the back end was told of it. */
+int xvs_grant_readonly(struct xvs_grants *g, grant_ref_t ref, unsigned int pages);
+
+/* dma.c */
+
+struct dma_map_ops;
+extern const struct dma_map_ops xvs_strict_dma_ops;
+int xvs_dma_setup(struct xvs_front *f);
+void xvs_dma_teardown(struct xvs_front *f);
+grant_ref_t xvs_dma_ref(dma_addr_t addr);
+
+/* negotiate.c: what the two sides agree on through the store. */
+
+struct xvs_mode {
+	const char *word;
+	u32 value; /* enum xvs_protection */
+	const struct dma_map_ops *ops;
+};
+
+struct xvs_agreed {
+	u32 device_id;
+	const char *addressing_word;
+	u32 addressing; /* enum xvs_addressing */
+	const struct xvs_mode *mode;
+};
+
+/* On an error @what is the node they do not agree on. */
+int xvs_negotiate(struct xvs_front *f, const char **what);
+int xvs_publish(struct xvs_front *f);
+
+/* The device itself. */
+
+enum xvs_stage {
+	XVS_FRESH,   /* nothing offered */
+	XVS_OFFERED, /* control page granted, state Initialised */
+	XVS_LIVE,    /* virtio device registered, state Connected */
+	XVS_CLOSED,  /* let go of; may be opened again */
+	XVS_FAILED,  /* gave up, for good */
+};
+
+enum xvs_flag {
+	XVS_BROKEN,	 /* the back end broke a rule; only a reset is still sent */
+	XVS_MUTE,	 /* a request was not answered; nothing is sent */
+	XVS_GONE,	 /* the back end closed; nothing is sent */
+	XVS_NEEDS_RESET, /* the device asks for a reset, which clears this */
+};
+
+struct xvs_queue_state {
+	unsigned int size_max; /* read once at connect; 0: no such queue */
+	struct virtqueue *vq;
+	int irq;
+	struct xvs_front *front;
+	char name[32];
+};
+
+/* Apart from struct xvs_front: its life ends with the last reference to the device in it. */
+struct xvs_vdev {
+	struct virtio_device vdev;
+	struct xvs_front *front;
+};
+
+struct xvs_front {
+	struct xenbus_device *xbdev;
+	struct xvs_agreed agreed;
+	enum xvs_stage stage; /* state_work, probe, remove and resume; never two at once */
+	unsigned long flags;  /* enum xvs_flag */
+	struct work_struct state_work;
+	struct work_struct break_work;
+
+	/* Control page and mailbox (control.c). */
+	struct xvs_control_page *ctrl;
+	grant_ref_t ctrl_ref;
+	evtchn_port_t ctrl_port;
+	int ctrl_irq;
+	struct mutex mailbox;
+	wait_queue_head_t wait; /* for the response, or the end of the back end */
+	u32 seq;
+	u32 seen_rsp; /* by the interrupt handler, as is the next */
+	u32 seen_epoch;
+
+	/* What the back end said, checked. */
+	u64 features;
+	u32 vendor_id;
+	u32 config_len;
+	spinlock_t config_lock;
+	u32 config_gen;
+	u8 config[XVS_CONFIG_MAX];
+	u8 config_next[XVS_CONFIG_MAX]; /* being read */
+
+	/* The virtio device. */
+	struct xvs_vdev *vd;
+	struct virtio_device *live; /* set once its lists and locks exist */
+	u8 status;		    /* as the driver set it */
+	bool armed;		    /* DRIVER_OK was asked for: callbacks may run */
+	bool restoring;		    /* frozen, to be restored at the next connect */
+	struct xvs_queue_state queue[XVS_MAX_QUEUES];
+
+	struct xvs_grants grants;
+	struct device_dma_parameters dma_parms;
+};
+
+static inline bool xvs_broken(const struct xvs_front *f)
+{
+	return READ_ONCE(f->flags) & (BIT(XVS_BROKEN) | BIT(XVS_MUTE) | BIT(XVS_GONE));
+}
+
+/* control.c */
+
+int xvs_control_open(struct xvs_front *f);
+void xvs_control_close(struct xvs_front *f);
+int xvs_control_check(struct xvs_front *f, const char **wrong);
+int xvs_request(struct xvs_front *f, const struct xvs_request *req, u32 *status);
+bool xvs_config_refresh(struct xvs_front *f);
+
+/* Marks the device broken, in any context; says why once. */
+void xvs_break(struct xvs_front *f, enum xvs_flag flag, const char *why);
+void xvs_break_work(struct work_struct *work);
+extern struct workqueue_struct *xvs_wq;
+
+/* transport.c */
+
+int xvs_vdev_register(struct xvs_front *f);
+void xvs_vdev_unregister(struct xvs_front *f);
+int xvs_vdev_restore(struct xvs_front *f);
+
+/* queue.c */
+
+int xvs_find_vqs(struct virtio_device *vdev, unsigned int nvqs, struct virtqueue *vqs[],
+		 XVS_FIND_VQS_ARGS, struct irq_affinity *desc);
+void xvs_del_vqs(struct virtio_device *vdev);
+void xvs_synchronize_cbs(struct virtio_device *vdev);
+int xvs_set_vq_affinity(struct virtqueue *vq, const struct cpumask *mask);
+
+static inline struct xvs_front *xvs_front_of(struct virtio_device *vdev)
+{
+	return container_of(vdev, struct xvs_vdev, vdev)->front;
+}
+
+#endif /* XVS_FRONT_H */
