@@ -66,13 +66,24 @@ void control_set_status(struct control *c, uint32_t status)
 	shared_write(&c->page->info.device_status, status);
 }
 
+static bool config_equal(const struct control *c, const uint8_t *config, unsigned int len)
+{
+	for (unsigned int i = 0; i < len; i++)
+		if (shared_read(&c->page->config[i]) != config[i])
+			return false;
+	return true;
+}
+
 void control_set_config(struct control *c, const void *config, unsigned int len)
 {
 	const uint8_t *from = config;
 
+	/* A take-over is no change: the driver would look at its disk anew. */
+	if (config_equal(c, config, len))
+		return;
 	shared_write(&c->page->info.config_generation, c->generation + 1);
 	__atomic_thread_fence(__ATOMIC_RELEASE); /* odd before the first byte changes */
-	for (unsigned int i = 0; i < len && i < XVS_CONFIG_MAX; i++)
+	for (unsigned int i = 0; i < len; i++)
 		shared_write(&c->page->config[i], from[i]);
 	c->generation += 2;
 	shared_write_release(&c->page->info.config_generation, c->generation);

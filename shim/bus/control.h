@@ -30,6 +30,7 @@ void control_answer(struct control *c, const struct xvs_request *req, int result
 		    uint32_t status);
 
 void control_set_status(struct control *c, uint32_t status);
+/* len at most XVS_CONFIG_MAX. What is there already is not written again. */
 void control_set_config(struct control *c, const void *config, unsigned int len);
 
 /* The front end's half of a queue entry, copied. index < XVS_MAX_QUEUES. */

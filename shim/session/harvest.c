@@ -115,6 +115,7 @@ unsigned int session_harvest(struct session *s)
 		if (q->done_n)
 			publish_queue(s, q);
 	}
+	session_count_inflight(s);
 	stat_add(&s->st->harvests, 1);
 	stat_add(&s->st->completions, done);
 	return done;

@@ -135,6 +135,7 @@ int squeue_enable(struct session *s, unsigned int index, const char **why);
 void squeue_disable(struct session *s, unsigned int index);
 /* Starts the shadow ring on the device. The device has FEATURES_OK and not DRIVER_OK. */
 int squeue_start(struct session *s, unsigned int index, uint64_t dev_features);
+void session_count_inflight(struct session *s);
 bool ring_refs_hit(const struct ring_refs *refs, uint32_t gref, unsigned int npages);
 int ring_refs_add(struct ring_refs *refs, struct gref_range range);
 

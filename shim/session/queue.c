@@ -165,3 +165,13 @@ int squeue_start(struct session *s, unsigned int index, uint64_t dev_features)
 	return s->dev->ops->queue_enable(s->dev, index, size, sh->desc_maddr, sh->avail_maddr,
 					 sh->used_maddr);
 }
+
+void session_count_inflight(struct session *s)
+{
+	uint32_t n = 0;
+
+	for (unsigned int i = 0; i < s->num_queues; i++)
+		if (s->queue[i].enabled)
+			n += s->queue[i].shadow.inflight;
+	atomic_store_explicit(&s->st->inflight, n, memory_order_relaxed);
+}

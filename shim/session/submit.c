@@ -72,20 +72,15 @@ static unsigned int hand_over(struct session *s)
 
 static void publish(struct session *s)
 {
-	uint32_t inflight = 0;
-
 	for (unsigned int i = 0; i < s->num_queues; i++) {
 		struct squeue *q = &s->queue[i];
 
-		if (!q->enabled)
-			continue;
-		inflight += q->shadow.inflight;
-		if (!shadow_publish(&q->shadow))
+		if (!q->enabled || !shadow_publish(&q->shadow))
 			continue;
 		s->dev->ops->notify(s->dev, i);
 		stat_add(&s->st->dev_notifies, 1);
 	}
-	atomic_store_explicit(&s->st->inflight, inflight, memory_order_relaxed);
+	session_count_inflight(s);
 }
 
 unsigned int session_submit(struct session *s)

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One device of one guest, as the keeper has it: a state machine over the XenBus states of
+ * both ends and the life of the worker.
+ *
+ *            bring-up          Initialised           ready
+ *   NEW ────────────> INITWAIT ──────────> STARTING ───────> CONNECTED
+ *                        ^                     │ death           │ death, or stop wanted
+ *                        │ Initialising        v                 v
+ *                      CLOSED <──────────── RECOVER <──────── STOPPING
+ *                                 goal         │  device reset, confirmed; handles unmapped
+ *                                              v
+ *                              FAILED (all released) or GONE (to be freed)
+ *
+ * Nothing leaves RECOVER before the device confirmed its reset and every handle is unmapped.
+ * What happens then is the goal; goals only ever rise.
+ */
+#ifndef XVS_DAEMON_DEVICE_H
+#define XVS_DAEMON_DEVICE_H
+
+#include "daemon/nodes.h"
+#include "daemon/source.h"
+#include "daemon/worker.h"
+#include "hv/hv.h"
+#include "mem/journal.h"
+#include "util/log.h"
+
+#include <ev.h>
+#include <uthash.h>
+
+struct keeper;
+
+enum kd_state {
+	KD_NEW,       /* known from the store, nothing opened yet */
+	KD_INITWAIT,  /* open; the front end's turn */
+	KD_STARTING,  /* worker forked, not ready yet */
+	KD_CONNECTED, /* worker serves */
+	KD_STOPPING,  /* worker told to stop */
+	KD_RECOVER,   /* no worker; reset and unmap, as often as it takes */
+	KD_CLOSED,    /* open, but the front end went away or was refused */
+	KD_FAILED,    /* gave up, all released; waits to be detached */
+	KD_GONE,      /* released; nodes to be removed, then to be freed */
+};
+
+enum kd_goal {
+	GOAL_NONE,
+	GOAL_RESUME, /* a new worker takes over */
+	GOAL_CLOSE,  /* the front end is through with it */
+	GOAL_FAIL,   /* no more workers */
+	GOAL_QUIT,   /* the keeper ends; the next one takes over */
+	GOAL_REMOVE, /* detached, or the guest is gone */
+};
+
+struct kdev {
+	UT_hash_handle hh;
+	uint32_t key;        /* domid, devid */
+	uint64_t generation; /* never used twice: stale events name an older one */
+	struct keeper *keeper;
+
+	uint16_t domid;
+	uint32_t devid;
+	char identity[64]; /* of the domain: its number may be used again */
+	char be[PATH_SIZE], fe[PATH_SIZE];
+	char name[48];
+	char watch_token[48];
+
+	enum kd_state state;
+	enum kd_goal goal;
+	bool take;    /* may be taken from its driver */
+	bool adopted; /* left behind by an earlier keeper */
+	bool taken;   /* the source is ours, to be given back */
+	bool online, domain_gone, watched;
+	enum xb_state xb;         /* wanted */
+	enum xb_state xb_written; /* in the store */
+	enum xb_state fe_state;
+	bool offers_written;
+	char error[200]; /* why it was refused or failed; empty: nothing wrong */
+	char error_written[200];
+	char held[160]; /* why its pages are still held; empty: they are not */
+
+	struct source src;
+	uint32_t device_id; /* virtio device type */
+	struct hv_dma dma;  /* va NULL: none */
+	struct journal journal; /* data NULL: none */
+	struct fe_nodes nodes;
+	struct worker worker;
+
+	bool dirty; /* to be evaluated in this turn */
+	unsigned int tokens;
+	ev_tstamp refilled;
+	ev_timer timer;  /* of the state: stop, start, recover */
+	ev_timer retry;  /* evaluate again: the store refused, or too many events */
+	ev_tstamp backoff;
+	unsigned int tries; /* resets not confirmed in a row */
+	ev_tstamp restart_since;
+	unsigned int restarts, restarts_total;
+	struct log_limit limit;
+};
+
+const char *kdev_state_name(enum kd_state state);
+
+struct kdev *kdev_new(struct keeper *k, uint16_t domid, uint32_t devid);
+void kdev_free(struct kdev *d);
+
+/* To be evaluated soon; cheap, may be called for every event. */
+void kdev_mark(struct kdev *d);
+
+/* Looks at both ends and takes the steps that follow. */
+void kdev_evaluate(struct kdev *d);
+
+/* Raises the goal and does what can be done for it at once. */
+void kdev_want(struct kdev *d, enum kd_goal goal);
+
+/* The front end broke a rule: `error` is written and the device goes to Closing. */
+void kdev_refuse(struct kdev *d, const char *why);
+
+/* Called by the worker's side. */
+void kdev_worker_ready(struct kdev *d);
+void kdev_worker_ended(struct kdev *d, int status);
+
+/* device.c, for its other files. */
+#define KDEV_TOKENS 20 /* evaluations in one go; as many come back in two seconds */
+void kdev_set_state(struct kdev *d, enum kd_state state);
+void kdev_arm(struct kdev *d, ev_timer *timer, ev_tstamp after);
+void kdev_start_worker(struct kdev *d, bool resume);
+/* kdev_sync(), and what to do when the store refuses: say so, back off, try again. */
+void kdev_sync_store(struct kdev *d);
+void kdev_store_refused(struct kdev *d, int rc);
+
+/* device_open.c: what a device holds. 0, or a negative errno and d->error. */
+int kdev_open(struct kdev *d);
+int kdev_check_type(struct kdev *d);
+int kdev_open_dma(struct kdev *d);
+int kdev_fresh_journal(struct kdev *d);
+/* RECOVER's work: 0 when the device was reset and nothing is mapped any more. */
+int kdev_let_go(struct kdev *d, char *why, size_t size);
+/* DMA memory back to Xen; the device was reset. */
+void kdev_drop_dma(struct kdev *d);
+/* All that a device holds, the source's earlier driver included. */
+void kdev_release(struct kdev *d);
+
+/* device_store.c: brings the store in line with xb and error. */
+int kdev_sync(struct kdev *d);
+int kdev_remove_nodes(struct kdev *d);
+void node_remove_empty(struct hv *hv, const char *dir);
+void kdev_domain_identity(struct hv *hv, uint16_t domid, char *identity, size_t size);
+
+#endif

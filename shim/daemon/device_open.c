@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a device holds, in the order it is taken: state file, source, DMA memory, journal. It is
+ * let go the other way round, so that at every moment a killed keeper leaves enough behind:
+ * a state file means "give the source back", a journal means "reset the device and unmap".
+ */
+#include "daemon/keeper.h"
+
+#include "policy/types.h"
+#include "session/session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int fail(struct kdev *d, int rc, const char *what)
+{
+	snprintf(d->error, sizeof(d->error), "%s: %s", what, strerror(-rc));
+	return rc;
+}
+
+int kdev_check_type(struct kdev *d)
+{
+	const struct vtype *type = vtype_find(d->src.dev->device_id);
+
+	d->device_id = d->src.dev->device_id;
+	if (type && !type->refuse)
+		return 0;
+	snprintf(d->error, sizeof(d->error), "virtio type %u (%s) cannot be given to a guest: %s",
+		 d->device_id, vtype_name(d->device_id), type ? type->refuse : "it is not known");
+	return -EOPNOTSUPP;
+}
+
+/* journal_create() under another name, so that a journal in place always knows its DMA. */
+int kdev_fresh_journal(struct kdev *d)
+{
+	char path[RUN_PATH_SIZE], fresh[RUN_PATH_SIZE + 4];
+	struct journal j;
+	int rc;
+
+	keeper_path(d->keeper, path, d, "journal");
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	unlink(fresh);
+	rc = journal_create(&j, fresh, d->domid, d->src.dev->num_queues);
+	if (rc)
+		return fail(d, rc, fresh);
+	rc = journal_set_dma(&j, &d->dma);
+	if (!rc && rename(fresh, path))
+		rc = -errno;
+	if (rc) {
+		unlink(fresh);
+		journal_close(&j);
+		return fail(d, rc, "the journal");
+	}
+	if (d->journal.data)
+		journal_close(&d->journal);
+	d->journal = j;
+	/* What the last session left there is nothing to the next. */
+	memset(d->dma.va, 0, (size_t)d->dma.npages * XVS_FRAME_SIZE);
+	return 0;
+}
+
+int kdev_open_dma(struct kdev *d)
+{
+	struct hv *hv = d->keeper->hv;
+	unsigned int npages = session_dma_pages(d->src.dev);
+	int rc;
+
+	if (npages > JOURNAL_DMA_PAGES_MAX)
+		return fail(d, -E2BIG, "the device's queues need more DMA memory than allowed");
+	rc = hv->ops->dma_alloc(hv, npages, &d->dma);
+	if (rc) {
+		memset(&d->dma, 0, sizeof(d->dma));
+		return fail(d, rc, "no DMA memory (see the limit of module xen_gntalloc)");
+	}
+	return 0;
+}
+
+void kdev_drop_dma(struct kdev *d)
+{
+	struct hv *hv = d->keeper->hv;
+
+	if (!d->dma.va)
+		return;
+	/* In this order: the next keeper must never unmap a handle that is somebody else's by
+	 * then. Killed in between, a few pages of our own stay pinned, no guest's. */
+	if (d->journal.data)
+		journal_forget_dma(&d->journal);
+	hv->ops->dma_free(hv, &d->dma);
+	memset(&d->dma, 0, sizeof(d->dma));
+}
+
+static void drop_journal(struct kdev *d)
+{
+	char path[RUN_PATH_SIZE];
+
+	if (d->journal.data)
+		journal_close(&d->journal);
+	memset(&d->journal, 0, sizeof(d->journal));
+	keeper_path(d->keeper, path, d, "journal");
+	unlink(path);
+}
+
+static int open_source(struct kdev *d)
+{
+	struct source_facts facts = { 0 };
+	int rc;
+
+	if (!d->adopted) {
+		rc = d->src.ops->check(&d->src, d->take, &facts, d->error, sizeof(d->error));
+		if (rc)
+			return rc;
+		snprintf(d->src.earlier, sizeof(d->src.earlier), "%s", facts.driver);
+		rc = statefile_write(d);
+		if (rc)
+			return fail(d, rc, d->keeper->conf.run_dir);
+	}
+	d->taken = true; /* half taken counts: giving back is idempotent */
+	rc = d->src.ops->take(&d->src, d->take || d->adopted, d->error, sizeof(d->error));
+	if (!rc && !d->src.dev)
+		rc = d->src.ops->open(&d->src, d->error, sizeof(d->error));
+	if (!rc)
+		rc = source_reset(&d->src, d->error, sizeof(d->error));
+	return rc;
+}
+
+int kdev_open(struct kdev *d)
+{
+	int rc = open_source(d);
+
+	if (!rc)
+		rc = kdev_check_type(d);
+	if (!rc && !d->dma.va)
+		rc = kdev_open_dma(d);
+	if (!rc)
+		rc = kdev_fresh_journal(d);
+	if (rc)
+		kdev_release(d);
+	return rc;
+}
+
+int kdev_let_go(struct kdev *d, char *why, size_t size)
+{
+	struct hv *hv = d->keeper->hv;
+	int rc;
+
+	if (!d->journal.data)
+		return 0;
+	rc = source_reset(&d->src, why, size);
+	if (rc)
+		return rc;
+	rc = journal_recover(&d->journal, hv, d->dma.va ? &d->dma : NULL);
+	if (rc < 0) {
+		snprintf(why, size, "pages of the guest could not be unmapped: %s", strerror(-rc));
+		return rc;
+	}
+	if (rc)
+		log_line(LOG_INFO, "%s: device reset, then %d pages unmapped", d->name, rc);
+	if (d->dma.va)
+		return 0;
+	rc = journal_release_dma(&d->journal, hv);
+	if (rc < 0) {
+		snprintf(why, size, "DMA memory could not be unpinned: %s", strerror(-rc));
+		return rc;
+	}
+	return 0;
+}
+
+void kdev_release(struct kdev *d)
+{
+	char why[160];
+	int rc;
+
+	if (!d->taken)
+		return;
+	kdev_drop_dma(d);
+	drop_journal(d);
+	if (d->src.dev)
+		d->src.ops->close(&d->src);
+	d->taken = false;
+	rc = d->src.ops->release(&d->src, why, sizeof(why));
+	if (rc)
+		log_line(LOG_WARN, "%s: not given back: %s", d->name, why);
+	statefile_remove(d);
+}

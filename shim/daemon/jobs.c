@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Attach and detach take several turns of the loop. A job names its device by generation, so
+ * that it never acts on another one, and ends in exactly one last line to its client.
+ */
+#include "daemon/jobs.h"
+
+#include "daemon/domain.h"
+#include "policy/types.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UNDO_LIMIT 10.0 /* seconds to take back what did not work */
+
+struct job {
+	struct job *next;
+	struct keeper *keeper;
+	struct client *client; /* NULL: it went away */
+	uint64_t generation;
+	bool attach, undoing, done;
+	char said[160]; /* the last progress line */
+	char why[300];  /* it fails for */
+	ev_timer limit;
+	bool late;
+	unsigned int timeout;
+};
+
+static void job_end(struct job *job, const char *error, json_object *answer)
+{
+	if (job->done)
+		return;
+	job->done = true;
+	ev_timer_stop(job->keeper->loop, &job->limit);
+	if (error)
+		log_line(LOG_INFO, "%s: %s", job->attach ? "attach" : "detach", error);
+	if (!job->client)
+		json_object_put(answer);
+	else if (error)
+		client_fail(job->client, error);
+	else
+		client_ok(job->client, answer);
+	job->client = NULL;
+}
+
+static void say(struct job *job, const char *text)
+{
+	if (!job->client || !strcmp(job->said, text))
+		return;
+	snprintf(job->said, sizeof(job->said), "%s", text);
+	client_progress(job->client, text);
+}
+
+static void on_limit(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct job *job = timer->data;
+
+	(void)loop;
+	(void)events;
+	job->late = true;
+	keeper_kick(job->keeper);
+}
+
+static void set_limit(struct job *job, double seconds)
+{
+	job->late = false;
+	ev_timer_stop(job->keeper->loop, &job->limit);
+	ev_timer_set(&job->limit, seconds, 0.);
+	ev_timer_start(job->keeper->loop, &job->limit);
+}
+
+static struct job *job_new(struct keeper *k, struct client *c, struct kdev *d, bool attach,
+			   unsigned int timeout)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->keeper = k;
+	job->client = c;
+	job->generation = d->generation;
+	job->attach = attach;
+	job->timeout = timeout;
+	ev_timer_init(&job->limit, on_limit, 0., 0.);
+	job->limit.data = job;
+	set_limit(job, timeout);
+	job->next = k->jobs;
+	k->jobs = job;
+	client_set_busy(c);
+	return job;
+}
+
+/* -- attach -- */
+
+static void undo(struct job *job, struct kdev *d)
+{
+	job->undoing = true;
+	set_limit(job, UNDO_LIMIT);
+	say(job, "did not work, taking it back");
+	kdev_want(d, GOAL_REMOVE);
+}
+
+static void attach_progress(struct job *job, const struct kdev *d)
+{
+	char text[160];
+
+	if (d->state == KD_NEW)
+		snprintf(text, sizeof(text), "taking %s", d->src.text);
+	else if (d->state == KD_INITWAIT)
+		snprintf(text, sizeof(text),
+			 "%s is open (virtio-%s), waiting for the guest's driver",
+			 d->src.text, vtype_name(d->device_id));
+	else if (d->state == KD_STARTING)
+		snprintf(text, sizeof(text), "the guest answered, starting its worker");
+	else if (d->state == KD_CONNECTED)
+		snprintf(text, sizeof(text), "waiting for the guest to see the device");
+	else
+		return;
+	say(job, text);
+}
+
+static void attach_step(struct job *job, struct kdev *d)
+{
+	if (job->undoing) {
+		if (!d)
+			job_end(job, job->why, NULL);
+		else if (job->late) {
+			snprintf(job->why + strlen(job->why), sizeof(job->why) - strlen(job->why),
+				 " (still being taken back: xvshim status)");
+			job_end(job, job->why, NULL);
+		}
+		return;
+	}
+	if (!d) {
+		job_end(job, "the domain or its nodes went away meanwhile", NULL);
+		return;
+	}
+	attach_progress(job, d);
+	if (d->state == KD_CONNECTED && d->fe_state == XB_CONNECTED) {
+		job_end(job, NULL, report_device(d, false));
+	} else if (job->late || d->state == KD_FAILED || d->state == KD_CLOSED) {
+		toolstack_why_not(d, job->why, sizeof(job->why));
+		undo(job, d);
+	}
+}
+
+/* Is anybody else's device in the way, or the source of a kind no guest may have? */
+static int check_source(struct keeper *k, struct source *src, bool take, char *why, size_t size)
+{
+	struct source_facts facts = { 0 };
+	const struct vtype *type;
+	struct kdev *other;
+	int rc;
+
+	other = keeper_find_source(k, src->text);
+	if (other) {
+		snprintf(why, size, "%s is already given to domain %u", src->text, other->domid);
+		return -EBUSY;
+	}
+	rc = src->ops->check(src, take, &facts, why, size);
+	if (rc && rc != -EBUSY)
+		return rc;
+	type = facts.device_id ? vtype_find(facts.device_id) : NULL;
+	if (type && !type->refuse)
+		return rc;
+	snprintf(why, size, "%s is a virtio-%s, which cannot be given to a guest: %s", src->text,
+		 vtype_name(facts.device_id), type ? type->refuse : "its type is not known");
+	return -EOPNOTSUPP;
+}
+
+static int check_attach(struct keeper *k, json_object *request, uint16_t *domid,
+			struct source *src, char *why, size_t size)
+{
+	const char *domain = request_string(request, "domain");
+	const char *source = request_string(request, "source");
+	int rc;
+
+	if (!domain || !source) {
+		snprintf(why, size, "attach needs 'domain' and 'source'");
+		return -EINVAL;
+	}
+	rc = domain_resolve(k->hv, domain, domid, why, size);
+	if (rc)
+		return rc;
+	if (*domid == k->self) {
+		snprintf(why, size, "domain '%.64s' is the one that xvshimd runs in", domain);
+		return -EINVAL;
+	}
+	rc = source_init(src, source, why, size);
+	if (rc)
+		return rc;
+	return check_source(k, src, request_flag(request, "take"), why, size);
+}
+
+void job_attach(struct keeper *k, struct client *c, json_object *request)
+{
+	struct source src;
+	struct kdev *d;
+	char why[300];
+	uint16_t domid;
+	uint32_t devid;
+
+	if (k->quitting) {
+		client_fail(c, "xvshimd is stopping");
+		return;
+	}
+	if (check_attach(k, request, &domid, &src, why, sizeof(why)) ||
+	    toolstack_create(k, domid, src.text, &devid, why, sizeof(why))) {
+		client_fail(c, why);
+		return;
+	}
+	d = keeper_add(k, domid, devid, &src);
+	if (!d || !job_new(k, c, d, true,
+			   request_number(request, "timeout", 3600, k->conf.attach_timeout))) {
+		if (d)
+			kdev_want(d, GOAL_REMOVE);
+		client_fail(c, "out of memory");
+		return;
+	}
+	d->take = request_flag(request, "take");
+	log_line(LOG_INFO, "%s: attaching %s", d->name, d->src.text);
+}
+
+/* -- detach -- */
+
+static void detach_step(struct job *job, struct kdev *d)
+{
+	char text[300], name[64];
+
+	if (!d) {
+		job_end(job, NULL, NULL);
+		return;
+	}
+	if (d->state == KD_RECOVER && d->held[0])
+		say(job, "waiting for the device to confirm its reset");
+	if (!job->late)
+		return;
+	domain_name(d->keeper->hv, d->domid, name, sizeof(name));
+	if (d->held[0])
+		snprintf(text, sizeof(text), "%s; its pages stay held until it does", d->held);
+	else
+		snprintf(text, sizeof(text),
+			 "domain '%s' did not let %s go within %u s; it may still do so, or "
+			 "take it away with detach --force",
+			 name, d->src.text, job->timeout);
+	job_end(job, text, NULL);
+}
+
+void job_detach(struct keeper *k, struct client *c, json_object *request)
+{
+	bool force = request_flag(request, "force");
+	char why[300];
+	struct kdev *d;
+	int rc;
+
+	if (!request_string(request, "domain")) {
+		client_fail(c, "detach needs 'domain'");
+		return;
+	}
+	d = device_named(k, request, why, sizeof(why));
+	if (!d) {
+		client_fail(c, why);
+		return;
+	}
+	rc = node_put_number(k->hv, 0, d->be, "online", 0);
+	if (rc && rc != -ENOENT && !force) {
+		snprintf(why, sizeof(why), "the store refused: %s", strerror(-rc));
+		client_fail(c, why);
+		return;
+	}
+	if (!job_new(k, c, d, false,
+		     request_number(request, "timeout", 3600, k->conf.detach_timeout))) {
+		client_fail(c, "out of memory");
+		return;
+	}
+	log_line(LOG_INFO, "%s: detaching %s%s", d->name, d->src.text, force ? " by force" : "");
+	d->online = false;
+	if (force)
+		kdev_want(d, GOAL_REMOVE);
+	kdev_mark(d);
+}
+
+/* -- all of them -- */
+
+void jobs_step(struct keeper *k)
+{
+	struct job **p = &k->jobs, *job;
+
+	while ((job = *p)) {
+		struct kdev *d = keeper_find_generation(k, job->generation);
+
+		if (!job->done && job->attach)
+			attach_step(job, d);
+		else if (!job->done)
+			detach_step(job, d);
+		if (!job->done) {
+			p = &job->next;
+			continue;
+		}
+		*p = job->next;
+		free(job);
+	}
+}
+
+void jobs_client_gone(struct keeper *k, struct client *c)
+{
+	for (struct job *job = k->jobs; job; job = job->next) {
+		struct kdev *d;
+
+		if (job->client != c)
+			continue;
+		job->client = NULL;
+		d = keeper_find_generation(k, job->generation);
+		if (job->attach && d && !job->undoing && !job->done) {
+			snprintf(job->why, sizeof(job->why), "the command was interrupted");
+			undo(job, d);
+		}
+	}
+	keeper_kick(k);
+}
+
+void jobs_cancel(struct keeper *k)
+{
+	struct job *job;
+
+	while ((job = k->jobs)) {
+		k->jobs = job->next;
+		job_end(job, "xvshimd is stopping", NULL);
+		free(job);
+	}
+}

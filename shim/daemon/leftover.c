@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Devices that are found rather than attached: named by the store, or left in the run directory
+ * by an earlier keeper, whether it was stopped or killed. Those left behind are first brought to
+ * rest, in state RECOVER like that of a dead worker; then either the guest is still connected and
+ * a new worker takes over, or it is cleaned up.
+ */
+#include "daemon/keeper.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* -- named by the store -- */
+
+/*
+ * Below the back ends' directory only the toolstack and this keeper write. What this keeper
+ * wrote itself is no news, so one guest's comings and goings cost the others nothing.
+ */
+static void on_backend_watch(struct keeper *k, const char *path)
+{
+	size_t root = strlen(k->be_root);
+	char key[16] = "";
+	unsigned int domid, devid;
+	struct kdev *d = NULL;
+
+	if (!strncmp(path, k->be_root, root) &&
+	    sscanf(path + root, "/%u/%u/%15s", &domid, &devid, key) >= 2) {
+		if (domid <= UINT16_MAX && devid <= UINT16_MAX)
+			d = keeper_find(k, (uint16_t)domid, devid);
+	}
+	if (!d)
+		k->rescan = true;
+	else if (!key[0] || !strcmp(key, "online"))
+		d->dirty = true;
+}
+
+void keeper_on_watch(void *arg, const char *path, const char *token)
+{
+	struct keeper *k = arg;
+	uint32_t domid, devid;
+	unsigned long long generation;
+	struct kdev *d;
+
+	if (!strcmp(token, "backend")) {
+		on_backend_watch(k, path);
+	} else if (!strcmp(token, "release")) {
+		k->check_domains = true;
+	} else if (sscanf(token, "fe-%u-%u-%llu", &domid, &devid, &generation) == 3) {
+		/* The generation: an event on its way for a device that is gone (hazard 29). */
+		d = keeper_find(k, (uint16_t)domid, devid);
+		if (d && d->generation == generation)
+			d->dirty = true;
+	}
+	keeper_kick(k);
+}
+
+void keeper_watch(struct kdev *d)
+{
+	struct hv *hv = d->keeper->hv;
+	char path[PATH_SIZE + 8];
+
+	snprintf(path, sizeof(path), "%s/state", d->fe);
+	snprintf(d->watch_token, sizeof(d->watch_token), "fe-%u-%u-%llu", d->domid, d->devid,
+		 (unsigned long long)d->generation);
+	d->watched = !hv->ops->store_watch(hv, path, d->watch_token);
+	if (!d->watched) /* the patrol looks too, only less often */
+		log_line(LOG_WARN, "%s: the store refused a watch", d->name);
+}
+
+void keeper_unwatch(struct kdev *d)
+{
+	struct hv *hv = d->keeper->hv;
+	char path[PATH_SIZE + 8];
+
+	snprintf(path, sizeof(path), "%s/state", d->fe);
+	if (d->watched)
+		hv->ops->store_unwatch(hv, path, d->watch_token);
+	d->watched = false;
+}
+
+struct kdev *keeper_add(struct keeper *k, uint16_t domid, uint32_t devid,
+			const struct source *src)
+{
+	struct kdev *d = kdev_new(k, domid, devid);
+
+	if (!d)
+		return NULL;
+	d->src = *src;
+	kdev_domain_identity(k->hv, domid, d->identity, sizeof(d->identity));
+	node_get_state(k->hv, d->be, &d->xb_written);
+	node_get_text(k->hv, d->be, "error", d->error_written, sizeof(d->error_written));
+	d->xb = d->xb_written;
+	keeper_watch(d);
+	kdev_mark(d);
+	return d;
+}
+
+/* A device that the store names and nobody has yet. */
+static void discover(struct keeper *k, uint16_t domid, uint32_t devid)
+{
+	char be[PATH_SIZE], text[NODE_MAX + 1], why[160];
+	struct source src = { 0 };
+	struct kdev *d = keeper_find(k, domid, devid);
+	int rc;
+
+	if (d) {
+		d->dirty = true;
+		return;
+	}
+	path_backend(be, k->self, domid, devid);
+	rc = node_get(k->hv, be, XVS_KEY_SOURCE, text);
+	if (rc == -ENOENT) /* half written, or half removed: another event will follow */
+		return;
+	if (rc)
+		snprintf(why, sizeof(why), "its node 'source' cannot be read: %s", strerror(-rc));
+	else
+		rc = source_init(&src, text, why, sizeof(why));
+	d = keeper_add(k, domid, devid, &src);
+	if (d && rc) {
+		snprintf(d->error, sizeof(d->error), "%s", why);
+		d->xb = XB_CLOSING;
+		d->state = KD_FAILED;
+	}
+}
+
+static void scan_domain(struct keeper *k, const char *name)
+{
+	char path[PATH_SIZE + 16], both[48];
+	char **names = NULL;
+	unsigned int n = 0;
+	uint16_t domid;
+	uint32_t devid;
+
+	if (strlen(name) > 5)
+		return;
+	snprintf(path, sizeof(path), "%s/%s", k->be_root, name);
+	if (k->hv->ops->store_list(k->hv, 0, path, &names, &n))
+		return;
+	if (!n) /* an earlier keeper was killed before it removed that */
+		node_remove_empty(k->hv, path);
+	for (unsigned int i = 0; i < n; i++) {
+		snprintf(both, sizeof(both), "%s/%.16s", name, names[i]);
+		if (!parse_device_path(both, &domid, &devid))
+			discover(k, domid, devid);
+	}
+	free(names);
+}
+
+void keeper_scan_store(struct keeper *k)
+{
+	char **names = NULL;
+	unsigned int n = 0;
+
+	k->rescan = false;
+	if (!k->hv->ops->store_list(k->hv, 0, k->be_root, &names, &n)) {
+		for (unsigned int i = 0; i < n; i++)
+			scan_domain(k, names[i]);
+		free(names);
+	}
+	for (struct kdev *d = k->devices; d; d = d->hh.next)
+		d->dirty = true; /* those whose directory went away */
+}
+
+/* -- left by an earlier keeper -- */
+
+/* Is it still the same guest, and does the store still give it this device? */
+static bool still_wanted(struct kdev *d)
+{
+	struct hv *hv = d->keeper->hv;
+	char identity[sizeof(d->identity)], source[NODE_MAX + 1];
+
+	if (keeper_domain_gone(d->keeper, d->domid)) {
+		d->domain_gone = true;
+		return false;
+	}
+	kdev_domain_identity(hv, d->domid, identity, sizeof(identity));
+	if (strcmp(identity, d->identity)) {
+		d->domain_gone = true; /* its number has another owner now */
+		return false;
+	}
+	return !node_get(hv, d->be, XVS_KEY_SOURCE, source) && !strcmp(source, d->src.text);
+}
+
+static void take_up(struct kdev *d)
+{
+	struct hv *hv = d->keeper->hv;
+	char path[RUN_PATH_SIZE];
+	bool wanted = still_wanted(d);
+	int rc;
+
+	node_get_state(hv, d->be, &d->xb_written);
+	node_get_state(hv, d->fe, &d->fe_state);
+	node_get_text(hv, d->be, "error", d->error_written, sizeof(d->error_written));
+	d->xb = d->xb_written;
+	keeper_path(d->keeper, path, d, "journal");
+	rc = journal_open(&d->journal, path);
+	if (rc)
+		memset(&d->journal, 0, sizeof(d->journal));
+	if (rc && rc != -ENOENT)
+		log_line(LOG_ERROR, "%s: %s is no journal (%s); pages of the guest may stay mapped",
+			 d->name, path, strerror(-rc));
+	log_line(LOG_INFO, "%s: left behind by an earlier xvshimd, %s", d->name,
+		 wanted ? "taken up again" : "cleaned up");
+	/* Without a journal the device was never given an address: nothing to reset. */
+	if (!d->journal.data) {
+		if (!wanted)
+			kdev_want(d, GOAL_REMOVE);
+		kdev_mark(d);
+		return;
+	}
+	d->state = KD_RECOVER;
+	d->goal = wanted ? GOAL_RESUME : GOAL_REMOVE;
+	ev_timer_set(&d->timer, 0., 0.);
+	ev_timer_start(d->keeper->loop, &d->timer);
+}
+
+static void adopt(struct keeper *k, const char *file)
+{
+	char path[RUN_PATH_SIZE + 256], source[SOURCE_MAX], earlier[SOURCE_DRIVER_MAX], why[160];
+	struct kdev saved = { 0 }, *d;
+
+	snprintf(path, sizeof(path), "%s/%s", k->conf.run_dir, file);
+	if (statefile_read(path, &saved, source, earlier)) {
+		log_line(LOG_ERROR, "%s is malformed and is left alone", path);
+		return;
+	}
+	if (keeper_find(k, saved.domid, saved.devid))
+		return;
+	d = kdev_new(k, saved.domid, saved.devid);
+	if (!d)
+		return;
+	memcpy(d->identity, saved.identity, sizeof(d->identity));
+	if (source_init(&d->src, source, why, sizeof(why))) {
+		log_line(LOG_ERROR, "%s: %s", path, why);
+		kdev_free(d);
+		return;
+	}
+	memcpy(d->src.earlier, earlier, sizeof(d->src.earlier));
+	d->adopted = true;
+	d->taken = true;
+	take_up(d);
+}
+
+static bool ends_in(const char *name, const char *end)
+{
+	size_t n = strlen(name), m = strlen(end);
+
+	return n > m && !strcmp(name + n - m, end);
+}
+
+void leftover_adopt(struct keeper *k)
+{
+	DIR *dir = opendir(k->conf.run_dir);
+	struct dirent *entry;
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "dev-", 4))
+			continue;
+		if (ends_in(entry->d_name, ".new")) /* killed before it was renamed */
+			unlinkat(dirfd(dir), entry->d_name, 0);
+		else if (ends_in(entry->d_name, ".json"))
+			adopt(k, entry->d_name);
+	}
+	closedir(dir);
+}

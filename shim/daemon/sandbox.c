@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a worker may still do once everything is open: hypercalls, events, the interrupt of its
+ * device, memory, the clock, a line to the log. No file can be opened, nothing executed, no
+ * process started, no network used.
+ *
+ * The descriptors of /dev/xen carry the right to make hypercalls themselves, so root can go;
+ * a hypercall is still the right of the domain, which is why the list of operations matters
+ * less than that the code here is small. docs/design.md, "Processes", says what is left.
+ */
+#include "daemon/worker.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define NOBODY 65534
+
+/* Anything: these act on what is open already or on the process itself. */
+static const int free_calls[] = {
+	SCMP_SYS(read),		 SCMP_SYS(write),	 SCMP_SYS(readv),
+	SCMP_SYS(writev),	 SCMP_SYS(pread64),	 SCMP_SYS(pwrite64),
+	SCMP_SYS(poll),		 SCMP_SYS(ppoll),	 SCMP_SYS(epoll_wait),
+	SCMP_SYS(epoll_pwait),	 SCMP_SYS(epoll_ctl),	 SCMP_SYS(close),
+	SCMP_SYS(munmap),	 SCMP_SYS(madvise),	 SCMP_SYS(brk),
+	SCMP_SYS(mlock),	 SCMP_SYS(munlock),	 SCMP_SYS(mremap),
+	SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(nanosleep),	 SCMP_SYS(timerfd_settime), SCMP_SYS(futex),
+	SCMP_SYS(sched_yield),	 SCMP_SYS(getrandom),	 SCMP_SYS(getpid),
+	SCMP_SYS(gettid),	 SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(restart_syscall), SCMP_SYS(sendto),	 SCMP_SYS(recvfrom),
+	SCMP_SYS(exit),		 SCMP_SYS(exit_group),
+#ifdef __SANITIZE_ADDRESS__
+	SCMP_SYS(sigaltstack), /* the sanitizer's own, when the process ends */
+#endif
+};
+
+static int report_sock = -1;
+
+static void on_trap(int sig, siginfo_t *info, void *context)
+{
+	struct worker_msg msg = { .type = WORKER_TRAPPED, .error = info->si_syscall };
+
+	(void)context;
+	(void)!send(report_sock, &msg, sizeof(msg), MSG_NOSIGNAL | MSG_DONTWAIT);
+	_exit(128 + sig);
+}
+
+static int catch_traps(int sock)
+{
+	struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
+
+	report_sock = sock;
+	return sigaction(SIGSYS, &action, NULL) ? -errno : 0;
+}
+
+static int limit(int resource, rlim_t value)
+{
+	struct rlimit lim = { value, value };
+
+	return setrlimit(resource, &lim) ? -errno : 0;
+}
+
+/* Root, groups and the means to get anything back. */
+int sandbox_prepare(void)
+{
+	int rc;
+
+	/* Where libxencall locks its buffers it may go on doing so; elsewhere it fails in vain. */
+	(void)limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
+	rc = limit(RLIMIT_CORE, 0);
+	if (rc)
+		return rc;
+	if (!geteuid() && (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
+			   setresuid(NOBODY, NOBODY, NOBODY)))
+		return -errno;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+		return -errno;
+	return 0;
+}
+
+/* ioctl by the family of its number: privcmd, evtchn and gntdev are all there is to talk to. */
+static int allow_ioctl(scmp_filter_ctx ctx)
+{
+	static const char families[] = { 'P', 'E', 'G' };
+
+	for (size_t i = 0; i < sizeof(families); i++) {
+		int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+					  SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff00,
+						  (scmp_datum_t)families[i] << 8));
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* Memory may be had, but none that can be executed. */
+static int allow_memory(scmp_filter_ctx ctx)
+{
+	int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+				  SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+
+	if (!rc)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+				      SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	/* abort() sends a signal to its own process and to nobody else. */
+	if (!rc)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+				      SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
+	return rc;
+}
+
+static int load_filter(void)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_TRAP);
+	int rc = 0;
+
+	if (!ctx)
+		return -ENOMEM;
+	for (size_t i = 0; i < sizeof(free_calls) / sizeof(free_calls[0]) && !rc; i++)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, free_calls[i], 0);
+	if (!rc)
+		rc = allow_ioctl(ctx);
+	if (!rc)
+		rc = allow_memory(ctx);
+	if (!rc)
+		rc = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return rc;
+}
+
+int sandbox_enter(int sock, const char **step)
+{
+	int rc;
+
+	*step = "limits";
+	rc = limit(RLIMIT_NPROC, 0);
+	if (!rc) /* poll() looks at it too, so not 0 */
+		rc = limit(RLIMIT_NOFILE, 64);
+	if (rc)
+		return rc;
+	*step = "signal";
+	rc = catch_traps(sock);
+	if (rc)
+		return rc;
+	*step = "seccomp";
+	return load_filter();
+}

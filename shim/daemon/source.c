@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/source.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct source_ops *registered;
+
+void source_register(const struct source_ops *ops)
+{
+	registered = ops;
+}
+
+static const struct source_ops *find_kind(const char *text)
+{
+	const struct source_ops *kinds[] = { registered, &source_pci };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (kinds[i] && !strncmp(text, kinds[i]->prefix, strlen(kinds[i]->prefix)))
+			return kinds[i];
+	return NULL;
+}
+
+int source_init(struct source *src, const char *text, char *why, size_t size)
+{
+	*src = (struct source){ .ops = find_kind(text) };
+	if (!src->ops) {
+		snprintf(why, size, "'%.60s' names no source: pci:SSSS:BB:DD.F", text);
+		return -EINVAL;
+	}
+	if (src->ops == &source_pci && parse_source(text, true, src->text)) {
+		snprintf(why, size,
+			 "'%.60s' is not a PCI address: pci:SSSS:BB:DD.F, as lspci -D shows",
+			 text + 4);
+		return -EINVAL;
+	}
+	if (src->ops != &source_pci)
+		snprintf(src->text, sizeof(src->text), "%s", text);
+	return 0;
+}
+
+int source_reset(struct source *src, char *why, size_t size)
+{
+	int rc = 0;
+
+	if (!src->ops->present(src))
+		return 0;
+	if (!src->dev)
+		rc = src->ops->open(src, why, size);
+	if (rc)
+		return rc;
+	rc = src->dev->ops->reset(src->dev);
+	if (rc)
+		snprintf(why, size, "%s does not confirm its reset: %s", src->text, strerror(-rc));
+	return rc;
+}
+
+int source_renew(struct source *src, char *why, size_t size)
+{
+	if (src->dev)
+		src->ops->close(src);
+	return src->ops->open(src, why, size);
+}

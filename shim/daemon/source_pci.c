@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* "pci:SSSS:BB:DD.F": a nested virtio-pci device of this domain. */
+#include "daemon/source.h"
+
+#include "dev/virtio_pci.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+_Static_assert(SOURCE_DRIVER_MAX == PCI_NAME_SIZE, "names of drivers");
+
+static const char *bdf_of(const struct source *src)
+{
+	return src->text + strlen(source_pci.prefix);
+}
+
+static int pci_source_check(struct source *src, bool take, struct source_facts *facts, char *why,
+			    size_t size)
+{
+	struct xpci_info info = { 0 };
+	int rc = xpci_check(bdf_of(src), &info, why, size);
+
+	facts->device_id = info.virtio_type;
+	snprintf(facts->driver, sizeof(facts->driver), "%s", info.driver);
+	if (rc || take || !info.driver[0] || !strcmp(info.driver, "uio_pci_generic"))
+		return rc;
+	snprintf(why, size,
+		 "%s is held by this domain's driver %s; nothing uses it: --take takes it from "
+		 "there",
+		 src->text, info.driver);
+	return -EBUSY;
+}
+
+static int pci_source_take(struct source *src, bool take, char *why, size_t size)
+{
+	return xpci_take(bdf_of(src), take, src->earlier, why, size);
+}
+
+static int pci_source_open(struct source *src, char *why, size_t size)
+{
+	return xpci_open(bdf_of(src), &src->dev, why, size);
+}
+
+static void pci_source_close(struct source *src)
+{
+	src->dev->ops->close(src->dev);
+	src->dev = NULL;
+}
+
+static int pci_source_release(struct source *src, char *why, size_t size)
+{
+	if (!pci_exists(bdf_of(src)))
+		return 0;
+	return xpci_release(bdf_of(src), src->earlier, why, size);
+}
+
+static bool pci_source_present(const struct source *src)
+{
+	return pci_exists(bdf_of(src));
+}
+
+/* Registers and config space are files in the device's own folder of sysfs. */
+static bool pci_source_owns(const struct source *src, int fd, const char *path)
+{
+	char folder[SOURCE_MAX + 2];
+
+	if (src->dev && fd >= 0 && fd == src->dev->ops->irq_fd(src->dev))
+		return true;
+	snprintf(folder, sizeof(folder), "/%s/", bdf_of(src));
+	return !strncmp(path, "/sys/", 5) && strstr(path, folder);
+}
+
+const struct source_ops source_pci = {
+	.prefix = "pci:",
+	.check = pci_source_check,
+	.take = pci_source_take,
+	.open = pci_source_open,
+	.close = pci_source_close,
+	.release = pci_source_release,
+	.present = pci_source_present,
+	.owns = pci_source_owns,
+};

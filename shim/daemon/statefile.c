@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A small JSON file beside each journal: what the next keeper must know of a device. */
+#include "daemon/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STATEFILE_VERSION 1
+
+static json_object *describe(const struct kdev *d)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "version", json_object_new_int(STATEFILE_VERSION));
+	json_object_object_add(o, "domid", json_object_new_int(d->domid));
+	json_object_object_add(o, "devid", json_object_new_int((int)d->devid));
+	json_object_object_add(o, "identity", json_object_new_string(d->identity));
+	json_object_object_add(o, "source", json_object_new_string(d->src.text));
+	json_object_object_add(o, "earlier", json_object_new_string(d->src.earlier));
+	return o;
+}
+
+static int write_all(int fd, const char *text)
+{
+	size_t len = strlen(text);
+
+	while (len) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0)
+			return -errno;
+		text += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Through a second name: whoever kills us leaves the old file or the new one. */
+int statefile_write(const struct kdev *d)
+{
+	char path[RUN_PATH_SIZE], fresh[RUN_PATH_SIZE + 4];
+	json_object *o;
+	int fd, rc;
+
+	keeper_path(d->keeper, path, d, "json");
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	o = describe(d);
+	rc = write_all(fd, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+	json_object_put(o);
+	close(fd);
+	if (!rc && rename(fresh, path))
+		rc = -errno;
+	if (rc)
+		unlink(fresh);
+	return rc;
+}
+
+void statefile_remove(const struct kdev *d)
+{
+	char path[RUN_PATH_SIZE];
+
+	keeper_path(d->keeper, path, d, "json");
+	unlink(path);
+}
+
+static const char *get_string(json_object *o, const char *key)
+{
+	json_object *v;
+
+	return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_string) ?
+		       json_object_get_string(v) :
+		       NULL;
+}
+
+static int get_number(json_object *o, const char *key, int max)
+{
+	json_object *v;
+	int64_t n;
+
+	if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_int))
+		return -1;
+	n = json_object_get_int64(v);
+	return n >= 0 && n <= max ? (int)n : -1;
+}
+
+static int take_over(json_object *o, struct kdev *d, char *source, char *earlier)
+{
+	int domid = get_number(o, "domid", 0x7fef), devid = get_number(o, "devid", 0xffff);
+	const char *identity = get_string(o, "identity");
+	const char *src = get_string(o, "source");
+	const char *driver = get_string(o, "earlier");
+
+	if (get_number(o, "version", 1000) != STATEFILE_VERSION || domid < 0 || devid < 0 ||
+	    !identity || !src || !driver)
+		return -EINVAL;
+	d->domid = (uint16_t)domid;
+	d->devid = (uint32_t)devid;
+	snprintf(d->identity, sizeof(d->identity), "%s", identity);
+	snprintf(source, SOURCE_MAX, "%s", src);
+	snprintf(earlier, sizeof(d->src.earlier), "%s", driver);
+	return 0;
+}
+
+/* Only domid, devid and identity of *d are written. */
+int statefile_read(const char *path, struct kdev *d, char *source, char *earlier)
+{
+	json_object *o = json_object_from_file(path);
+	int rc = -EINVAL;
+
+	if (o && json_object_is_type(o, json_type_object))
+		rc = take_over(o, d, source, earlier);
+	json_object_put(o);
+	return rc;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The worker itself: opens what it needs, shuts every door behind it, serves. */
+#include "daemon/keeper.h"
+
+#include "session/session.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void say(int sock, enum worker_msg_type type, int error, const char *text)
+{
+	struct worker_msg msg = { .type = type, .error = error };
+
+	snprintf(msg.text, sizeof(msg.text), "%s", text);
+	/* A keeper that is gone takes us with it. */
+	(void)!send(sock, &msg, sizeof(msg), MSG_NOSIGNAL);
+}
+
+static void default_signals(void)
+{
+	sigset_t none;
+
+	signal(SIGCHLD, SIG_DFL);
+	signal(SIGPIPE, SIG_IGN);
+	/* The keeper's to hear, and it says when to stop: also on ^C at a terminal. */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Dies with the keeper, which may be dead already. */
+static int follow_keeper(pid_t keeper)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+		return -errno;
+	return getppid() == keeper ? 0 : -ESRCH;
+}
+
+static int open_session(struct kdev *d, bool resume, struct session **s, char *why, size_t size)
+{
+	struct session_params params = {
+		.dev = d->src.dev,
+		.dma = &d->dma,
+		.journal = &d->journal,
+		.domid = d->domid,
+		.ctrl_ref = d->nodes.ctrl_ref,
+		.ctrl_port = d->nodes.ctrl_port,
+		.addressing = d->nodes.addressing,
+		.protection = d->nodes.protection,
+		.poll_us = d->keeper->conf.poll_us,
+		.resume = resume,
+		.name = d->name,
+	};
+	int rc;
+
+	params.hv = hv_open(d->keeper->ops, HV_CAP_GRANT | HV_CAP_EVTCHN, &rc);
+	if (!params.hv) {
+		snprintf(why, size, "no access to Xen: %s", strerror(-rc));
+		return rc;
+	}
+	rc = session_open(s, &params, why, size);
+	if (rc)
+		hv_close(params.hv);
+	return rc;
+}
+
+static int enter_sandbox(const struct kdev *d, pid_t keeper, int sock, char *why, size_t size)
+{
+	const char *step = "";
+	int rc;
+
+	if (!d->keeper->sandbox)
+		return 0;
+	rc = sandbox_prepare();
+	if (!rc) /* a change of user forgets this, so it comes again */
+		rc = follow_keeper(keeper);
+	if (!rc)
+		rc = sandbox_enter(sock, &step);
+	if (rc)
+		snprintf(why, size, "no sandbox (%s): %s", step, strerror(-rc));
+	return rc;
+}
+
+void worker_main(struct kdev *d, bool resume, int sock)
+{
+	const struct isolate_keep keep = { .device = d, .sock = sock };
+	struct session *s = NULL;
+	pid_t keeper = getppid();
+	char why[160] = "";
+	int rc;
+
+	default_signals();
+	rc = follow_keeper(keeper);
+	if (!rc)
+		rc = isolate(&keep);
+	if (rc)
+		snprintf(why, sizeof(why), "cannot be isolated: %s", strerror(-rc));
+	if (!rc)
+		rc = open_session(d, resume, &s, why, sizeof(why));
+	if (!rc)
+		rc = enter_sandbox(d, keeper, sock, why, sizeof(why));
+	if (rc) {
+		say(sock, WORKER_FAILED, rc, why);
+		_exit(EXIT_FAILURE);
+	}
+	say(sock, WORKER_READY, 0, "");
+	rc = session_run(s, sock);
+	session_close(s);
+	say(sock, WORKER_ENDED, rc, "");
+	_exit(rc ? EXIT_FAILURE : EXIT_SUCCESS);
+}

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon_stage.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct stage stage;
+struct stage_shared *shared;
+
+/* -- the source -- */
+
+static int sim_check(struct source *src, bool take, struct source_facts *facts, char *why,
+		     size_t size)
+{
+	(void)take;
+	facts->device_id = shared->device_id;
+	snprintf(facts->driver, sizeof(facts->driver), "sim-driver");
+	if (strcmp(src->text, STAGE_SOURCE)) {
+		snprintf(why, size, "%s: no such device", src->text);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+static int sim_take(struct source *src, bool take, char *why, size_t size)
+{
+	(void)src;
+	(void)take;
+	(void)why;
+	(void)size;
+	shared->taken++;
+	shared->held = true;
+	return 0;
+}
+
+static int sim_open(struct source *src, char *why, size_t size)
+{
+	(void)why;
+	(void)size;
+	shared->opens++;
+	src->dev = stage.disk;
+	return 0;
+}
+
+static void sim_close(struct source *src)
+{
+	src->dev = NULL; /* the disk itself belongs to the test */
+}
+
+static int sim_release(struct source *src, char *why, size_t size)
+{
+	(void)why;
+	(void)size;
+	ck_assert_str_eq(src->earlier, "sim-driver");
+	shared->released++;
+	shared->held = false;
+	return 0;
+}
+
+static bool sim_present(const struct source *src)
+{
+	(void)src;
+	return true;
+}
+
+/* The simulated machine is shared memory: everything stays. */
+static bool sim_owns(const struct source *src, int fd, const char *path)
+{
+	(void)src;
+	(void)fd;
+	(void)path;
+	return true;
+}
+
+static const struct source_ops sim_source = {
+	.prefix = "sim:",
+	.check = sim_check,
+	.take = sim_take,
+	.open = sim_open,
+	.close = sim_close,
+	.release = sim_release,
+	.present = sim_present,
+	.owns = sim_owns,
+};
+
+/* -- the stage -- */
+
+static void on_violation(void *arg, const char *story)
+{
+	(void)arg;
+	fprintf(stderr, "violation: %s\n", story);
+	abort();
+}
+
+void stage_new_guest(void)
+{
+	const struct sim_guest_config config = { .machine = stage.machine,
+						 .domid = 1,
+						 .timeout = 10000,
+						 .violation = on_violation };
+	int rc;
+
+	stage.guest = sim_guest_new(&config, &rc);
+	ck_assert_ptr_nonnull(stage.guest);
+}
+
+static void make_machine(void)
+{
+	const struct sim_config config = { .seed = 1 };
+	const struct check_config disk = { .device_id = 2, .sectors = 8192 };
+	struct check_config full = disk;
+	int rc;
+
+	stage.machine = sim_machine_new(&config, &rc);
+	ck_assert_ptr_nonnull(stage.machine);
+	ck_assert_int_eq(sim_domain_add(stage.machine, 0, 6000, false), 0);
+	ck_assert_int_eq(sim_domain_add(stage.machine, 1, 4000, false), 0);
+	full.machine = stage.machine;
+	full.violation = on_violation;
+	full.reset_timeout_ms = 200;
+	stage.disk = check_dev_open(&full, &rc);
+	ck_assert_ptr_nonnull(stage.disk);
+	ck_assert_int_eq(stage.disk->ops->reset(stage.disk), 0); /* its thread is up */
+	stage.hv = sim_hv_open(stage.machine, 0, HV_CAP_STORE | HV_CAP_DOMAIN, &rc);
+	ck_assert_ptr_nonnull(stage.hv);
+	node_put(stage.hv, 0, "/local/domain/1", "name", "guest");
+	node_put(stage.hv, 0, "/local/domain/1", "vm", "/vm/first");
+}
+
+void stage_open(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	stage = (struct stage){ .restart_limit = 5 };
+	snprintf(stage.run_dir, sizeof(stage.run_dir), "/tmp/xvshim-stage-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(stage.run_dir));
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(shared, MAP_FAILED);
+	shared->device_id = 2;
+	source_register(&sim_source);
+	make_machine();
+	stage_new_guest();
+	stage_start_keeper();
+}
+
+static void remove_run_dir(void)
+{
+	DIR *dir = opendir(stage.run_dir);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir)
+		closedir(dir);
+	rmdir(stage.run_dir);
+}
+
+void stage_close(void)
+{
+	if (stage.keeper)
+		ck_assert_int_eq(stage_stop_keeper(), 0);
+	ck_assert_ptr_null(check_dev_violation(stage.disk));
+	if (stage.guest) {
+		ck_assert_ptr_null(sim_guest_violation(stage.guest));
+		sim_guest_free(stage.guest);
+	}
+	stage.disk->ops->close(stage.disk);
+	hv_close(stage.hv);
+	sim_machine_free(stage.machine);
+	remove_run_dir();
+	munmap(shared, 4096);
+}
+
+static void keeper_process(void)
+{
+	static struct keeper keeper;
+	struct conf conf;
+	char why[300] = "";
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	conf_defaults(&conf);
+	memcpy(conf.run_dir, stage.run_dir, sizeof(stage.run_dir));
+	conf.restart_limit = stage.restart_limit;
+	conf.detach_timeout = 3;
+	log_set_level(getenv("STAGE_LOG") ? LOG_DEBUG : LOG_ERROR - 1);
+	sim_machine_use(stage.machine, 0);
+	if (keeper_open(&keeper, &conf, hv_sim(), why, sizeof(why))) {
+		fprintf(stderr, "keeper: %s\n", why);
+		_exit(EXIT_FAILURE);
+	}
+	keeper.sandbox = stage.sandbox;
+	keeper_run(&keeper);
+	keeper_close(&keeper);
+	_exit(EXIT_SUCCESS);
+}
+
+void stage_start_keeper(void)
+{
+	int fd = -1;
+
+	/* The disk's thread has come to rest: a fork in the middle of its malloc() would leave the
+	 * allocator of a sanitizer locked for ever. */
+	usleep(20000);
+	stage.keeper = fork();
+	ck_assert_int_ge(stage.keeper, 0);
+	if (!stage.keeper)
+		keeper_process();
+	STAGE_WAIT(5000, (fd = stage_connect()) >= 0);
+	close(fd);
+}
+
+static int reap(void)
+{
+	int status = -1;
+
+	waitpid(stage.keeper, &status, 0);
+	stage.keeper = 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+void stage_kill_keeper(void)
+{
+	kill(stage.keeper, SIGKILL);
+	ck_assert_int_eq(reap(), -SIGKILL);
+}
+
+bool stage_keeper_died(void)
+{
+	json_object *answer = stage_ask("{\"cmd\":\"ping\"}");
+
+	json_object_put(answer);
+	if (answer)
+		return false;
+	waitpid(stage.keeper, NULL, 0); /* its socket is closed: it is on its way */
+	stage.keeper = 0;
+	return true;
+}
+
+int stage_stop_keeper(void)
+{
+	kill(stage.keeper, SIGTERM);
+	return reap();
+}
+
+/* -- the control socket -- */
+
+int stage_connect(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/control", stage.run_dir);
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+json_object *stage_ask(const char *request)
+{
+	json_object *o, *answer = NULL, *ok;
+	int fd = stage_connect();
+	char *line = NULL;
+	size_t size = 0;
+	FILE *from;
+
+	if (fd < 0)
+		return NULL;
+	dprintf(fd, "%s\n", request);
+	from = fdopen(fd, "r");
+	while (!answer && getline(&line, &size, from) > 0) {
+		o = json_tokener_parse(line);
+		if (json_object_object_get_ex(o, "ok", &ok))
+			answer = o;
+		else
+			json_object_put(o);
+	}
+	free(line);
+	fclose(from);
+	return answer;
+}
+
+static void expect(json_object *answer, bool ok, const char *text)
+{
+	json_object *v = NULL, *error = NULL;
+
+	ck_assert_ptr_nonnull(answer);
+	json_object_object_get_ex(answer, "ok", &v);
+	json_object_object_get_ex(answer, "error", &error);
+	ck_assert_msg(json_object_get_boolean(v) == ok, "%s", json_object_to_json_string(answer));
+	if (text)
+		ck_assert_msg(strstr(json_object_get_string(error), text) != NULL,
+			      "'%s' is not in '%s'", text, json_object_get_string(error));
+	json_object_put(answer);
+}
+
+void stage_expect(const char *request, bool ok, const char *text)
+{
+	expect(stage_ask(request), ok, text);
+}
+
+static struct {
+	pthread_t thread;
+	char request[256];
+	json_object *answer;
+} pending;
+
+static void *ask_thread(void *arg)
+{
+	(void)arg;
+	pending.answer = stage_ask(pending.request);
+	return NULL;
+}
+
+void stage_begin(const char *request)
+{
+	snprintf(pending.request, sizeof(pending.request), "%s", request);
+	ck_assert_int_eq(pthread_create(&pending.thread, NULL, ask_thread, NULL), 0);
+}
+
+json_object *stage_finish(void)
+{
+	pthread_join(pending.thread, NULL);
+	return pending.answer;
+}
+
+void stage_finish_expecting(bool ok, const char *text)
+{
+	expect(stage_finish(), ok, text);
+}
+
+/* -- what a test looks at -- */
+
+bool stage_node(const char *path, char value[NODE_MAX + 1])
+{
+	char *text;
+
+	if (stage.hv->ops->store_read(stage.hv, 0, path, &text))
+		return false;
+	snprintf(value, NODE_MAX + 1, "%s", text);
+	free(text);
+	return true;
+}
+
+bool stage_node_is(const char *path, const char *value)
+{
+	char now[NODE_MAX + 1];
+
+	return stage_node(path, now) && !strcmp(now, value);
+}
+
+void stage_attach(void)
+{
+	char value[NODE_MAX + 1], why[200] = "";
+	int rc;
+
+	stage_begin("{\"cmd\":\"attach\",\"domain\":\"guest\",\"source\":\"" STAGE_SOURCE "\"}");
+	STAGE_WAIT(3000, stage_node("/local/domain/1/device/virtio-xenbus/0/state", value));
+	rc = sim_guest_handshake(stage.guest, 0, why, sizeof(why));
+	ck_assert_msg(!rc, "handshake: %d %s", rc, why);
+	expect(stage_finish(), true, NULL);
+	ck_assert_int_eq(sim_guest_start(stage.guest), 0);
+}
+
+void stage_detach(void)
+{
+	stage_begin("{\"cmd\":\"detach\",\"domain\":\"1\"}");
+	STAGE_WAIT(3000, stage_node_is("/local/domain/0/backend/virtio-xenbus/1/0/state", "5"));
+	ck_assert_int_eq(sim_guest_reset(stage.guest), 0);
+	node_put(stage.hv, 0, "/local/domain/1/device/virtio-xenbus/0", "state", "6");
+	expect(stage_finish(), true, NULL);
+}
+
+void stage_io(unsigned int rounds)
+{
+	uint8_t out[4096], in[4096];
+
+	for (unsigned int i = 0; i < rounds; i++) {
+		memset(out, (int)(i + 1), sizeof(out));
+		memset(in, 0, sizeof(in));
+		ck_assert_int_eq(sim_blk_write(stage.guest, 0, i % 500 * 8, out, sizeof(out)), 0);
+		ck_assert_int_eq(sim_blk_read(stage.guest, 0, i % 500 * 8, in, sizeof(in)), 0);
+		ck_assert_mem_eq(in, out, sizeof(in));
+	}
+}
+
+static json_object *first_device(json_object *answer)
+{
+	json_object *list = NULL;
+
+	if (!answer || !json_object_object_get_ex(answer, "devices", &list))
+		return NULL;
+	return json_object_array_get_idx(list, 0);
+}
+
+char *stage_state(char *state, size_t size)
+{
+	json_object *answer = stage_ask("{\"cmd\":\"status\"}"), *v = NULL;
+
+	json_object_object_get_ex(first_device(answer), "state", &v);
+	snprintf(state, size, "%s", v ? json_object_get_string(v) : "none");
+	json_object_put(answer);
+	return state;
+}
+
+int64_t stage_status(const char *name)
+{
+	json_object *answer = stage_ask("{\"cmd\":\"status\"}"), *d = first_device(answer);
+	json_object *v = NULL, *counters = NULL;
+	int64_t n = -1;
+
+	if (!json_object_object_get_ex(d, name, &v) &&
+	    json_object_object_get_ex(d, "counters", &counters))
+		json_object_object_get_ex(counters, name, &v);
+	if (v)
+		n = json_object_get_int64(v);
+	json_object_put(answer);
+	return n;
+}
+
+int stage_devices(void)
+{
+	json_object *answer = stage_ask("{\"cmd\":\"list\"}"), *list = NULL;
+	int n = -1;
+
+	if (answer && json_object_object_get_ex(answer, "devices", &list))
+		n = (int)json_object_array_length(list);
+	json_object_put(answer);
+	return n;
+}
+
+static void look_what_is_left(bool dma_too)
+{
+	struct sim_audit audit;
+	char text[300];
+
+	sim_audit(stage.machine, 0, &audit);
+	sim_audit_text(&audit, text, sizeof(text));
+	ck_assert_msg(!audit.device_handles && !audit.host_pages && !audit.transactions &&
+			      !audit.late_writes && !(dma_too && audit.dma_pages),
+		      "left: %s", text);
+}
+
+void stage_nothing_left(void)
+{
+	look_what_is_left(true);
+}
+
+void stage_nothing_mapped(void)
+{
+	look_what_is_left(false);
+}

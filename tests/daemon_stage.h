@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A stage for the whole daemon without Xen: a simulated machine, a disk that takes machine
+ * addresses only, a guest, and a keeper in a process of its own, so that it can be killed.
+ */
+#ifndef XVS_TESTS_DAEMON_STAGE_H
+#define XVS_TESTS_DAEMON_STAGE_H
+
+#include "daemon/keeper.h"
+#include "dev/check.h"
+#include "hv/sim.h"
+#include "sim/guest.h"
+
+#include <json-c/json.h>
+#include <pthread.h>
+
+#define STAGE_SOURCE "sim:disk"
+
+/* What the processes tell each other about the source. */
+struct stage_shared {
+	_Atomic unsigned int taken, released, opens;
+	_Atomic bool held;
+	_Atomic uint32_t device_id;
+};
+
+struct stage {
+	char run_dir[64];
+	struct sim_machine *machine;
+	struct xdev *disk;
+	struct sim_guest *guest;
+	struct hv *hv; /* of domain 0, for looking */
+	pid_t keeper;
+	bool sandbox;
+	unsigned int restart_limit;
+};
+
+extern struct stage stage;
+extern struct stage_shared *shared;
+
+void stage_open(void);
+void stage_close(void);
+
+void stage_new_guest(void);
+void stage_start_keeper(void);
+void stage_kill_keeper(void);
+bool stage_keeper_died(void); /* by itself */
+int stage_stop_keeper(void); /* its exit status */
+
+/* The control socket. */
+int stage_connect(void);
+json_object *stage_ask(const char *request);
+/* Fails the test unless it says ok or, with ok false, an error that contains text. */
+void stage_expect(const char *request, bool ok, const char *text);
+/* A request in a thread of its own, while this one plays the guest. */
+void stage_begin(const char *request);
+json_object *stage_finish(void);
+void stage_finish_expecting(bool ok, const char *text);
+
+/* Attach and detach of the guest, both sides. */
+void stage_attach(void);
+void stage_detach(void);
+/* A few requests, verified. */
+void stage_io(unsigned int rounds);
+
+/* A field of the only device in `status`; number of devices in `list`. */
+char *stage_state(char *state, size_t size);
+int64_t stage_status(const char *field);
+int stage_devices(void);
+
+/* Polls a condition for at most ms. */
+#define STAGE_WAIT(ms, condition)                                                                 \
+	do {                                                                                      \
+		int left_ = (ms);                                                                 \
+		while (!(condition) && left_ > 0) {                                               \
+			usleep(5000);                                                             \
+			left_ -= 5;                                                               \
+		}                                                                                 \
+		ck_assert_msg(condition, "not within " #ms " ms: " #condition);                   \
+	} while (0)
+
+bool stage_node(const char *path, char value[NODE_MAX + 1]);
+bool stage_node_is(const char *path, const char *value);
+/* Fails unless domain 0 holds nothing of the guest any more. */
+void stage_nothing_left(void);
+/* The same, but the keeper's DMA memory may stay. */
+void stage_nothing_mapped(void);
+
+#endif

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The daemon's parts by themselves: parsers, settings, device types, nodes, state files. */
+#include "check_main.h"
+#include "daemon/keeper.h"
+#include "daemon/xvshimd.h"
+#include "hv/sim.h"
+#include "policy/types.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+START_TEST(hazard_25_numbers)
+{
+	static const char *const bad[] = { "", " 1", "1 ", "+1", "-1", "0x1", "1.0", "1e3", "one",
+					   "1\n", "\xd9\xa1" };
+	uint64_t n = 77;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ck_assert_int_eq(parse_number(bad[i], UINT64_MAX, &n), -EINVAL);
+	ck_assert_uint_eq(n, 77);
+	ck_assert_int_eq(parse_number("256", 255, &n), -ERANGE);
+	ck_assert_int_eq(parse_number("99999999999999999999999", UINT64_MAX, &n), -ERANGE);
+	ck_assert_int_eq(parse_number("18446744073709551616", UINT64_MAX, &n), -ERANGE);
+	ck_assert_int_eq(parse_number("5", 3, &n), -ERANGE);
+	ck_assert_int_eq(parse_number("18446744073709551615", UINT64_MAX, &n), 0);
+	ck_assert(n == UINT64_MAX);
+	ck_assert_int_eq(parse_number("0", 0, &n), 0);
+	ck_assert_uint_eq(n, 0);
+}
+END_TEST
+
+START_TEST(sources)
+{
+	static const char *const bad[] = { "",
+					   "pci:",
+					   "pci:0000:00:04",
+					   "pci:0000:00:20.0", "pci:0000:00:04.8", "0000:00:04.0",
+					   "pci:0000:00:04.0 ", "pci:0000-00-04.0",
+					   "pci:../../etc/a.0", "pci:g000:00:04.0" };
+	char source[SOURCE_MAX];
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ck_assert_msg(parse_source(bad[i], true, source) == -EINVAL, "%s", bad[i]);
+	ck_assert_int_eq(parse_source("pci:0000:00:04.0", false, source), 0);
+	ck_assert_str_eq(source, "pci:0000:00:04.0");
+	ck_assert_int_eq(parse_source("pci:00:1F.2", true, source), 0);
+	ck_assert_str_eq(source, "pci:0000:00:1f.2");
+	ck_assert_int_eq(parse_source("pci:00:1f.2", false, source), -EINVAL);
+	ck_assert_int_eq(parse_source("pci:0000:00:1F.2", false, source), -EINVAL);
+}
+END_TEST
+
+START_TEST(device_paths)
+{
+	uint16_t domid;
+	uint32_t devid;
+
+	ck_assert_int_eq(parse_device_path("3/0", &domid, &devid), 0);
+	ck_assert_uint_eq(domid, 3);
+	ck_assert_uint_eq(devid, 0);
+	ck_assert_int_eq(parse_device_path("3", &domid, &devid), -EINVAL);
+	ck_assert_int_eq(parse_device_path("/0", &domid, &devid), -EINVAL);
+	ck_assert_int_eq(parse_device_path("3/0/state", &domid, &devid), -EINVAL);
+	ck_assert_int_eq(parse_device_path("32752/0", &domid, &devid), -EINVAL);
+	ck_assert_int_eq(parse_device_path("3/65536", &domid, &devid), -EINVAL);
+}
+END_TEST
+
+START_TEST(addresses)
+{
+	uint64_t v;
+
+	ck_assert_int_eq(parse_address("0x8000000000123000", &v), 0);
+	ck_assert(v == 0x8000000000123000ull);
+	ck_assert_int_eq(parse_address("4096", &v), 0);
+	ck_assert_uint_eq(v, 4096);
+	ck_assert_int_eq(parse_address("0x", &v), -EINVAL);
+	ck_assert_int_eq(parse_address("0x-1", &v), -EINVAL);
+	ck_assert_int_eq(parse_address("0x10000000000000000", &v), -EINVAL);
+	ck_assert_int_eq(parse_address("0x1g", &v), -EINVAL);
+}
+END_TEST
+
+static int read_conf(const char *text, struct conf *conf, char *why, size_t size)
+{
+	char path[] = "/tmp/xvshim-test-XXXXXX";
+	int fd = mkstemp(path), rc;
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	conf_defaults(conf);
+	rc = conf_read(conf, path, 1, why, size);
+	unlink(path);
+	return rc;
+}
+
+START_TEST(settings)
+{
+	char why[400] = "";
+	struct conf conf;
+
+	ck_assert_int_eq(read_conf("# comment\n\n poll-us = 10 \nlog-level=debug\n"
+				   "run-dir = /tmp/x",
+				   &conf, why, sizeof(why)),
+			 0);
+	ck_assert_uint_eq(conf.poll_us, 10);
+	ck_assert_int_eq(conf.log_level, LOG_DEBUG);
+	ck_assert_str_eq(conf.run_dir, "/tmp/x");
+	ck_assert_int_eq(conf_read(&conf, "/nonexistent/x", 0, why, sizeof(why)), 0);
+	ck_assert_int_eq(conf_read(&conf, "/nonexistent/x", 1, why, sizeof(why)), -ENOENT);
+}
+END_TEST
+
+START_TEST(bad_settings_change_nothing)
+{
+	static const char *const bad[] = { "poll-us = 1\npoll-us = x\n", "poll-us\n",
+					   "colour = 1\n",
+					   "poll-us = 1000001\n", "log-level = loud\n",
+					   "run-dir = relative\n", "attach-timeout = 0\n" };
+	struct conf conf, defaults;
+	char why[400];
+
+	conf_defaults(&defaults);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		why[0] = '\0';
+		ck_assert_int_eq(read_conf(bad[i], &conf, why, sizeof(why)), -EINVAL);
+		ck_assert_ptr_nonnull(strstr(why, " line "));
+		ck_assert_uint_eq(conf.poll_us, defaults.poll_us);
+	}
+}
+END_TEST
+
+START_TEST(command_line)
+{
+	char *good[] = { "xvshimd", "-f", "--run-dir", "/tmp/y", "--poll-us=3", NULL };
+	char *bad[] = { "xvshimd", "--poll-us", "-3", NULL };
+	char *extra[] = { "xvshimd", "now", NULL };
+	char *missing[] = { "xvshimd", "--config", "/nonexistent/x", NULL };
+	struct conf conf;
+	char why[400];
+
+	ck_assert_int_eq(xvshimd_options(5, good, &conf, why, sizeof(why)), 0);
+	ck_assert_str_eq(conf.run_dir, "/tmp/y");
+	ck_assert_uint_eq(conf.poll_us, 3);
+	ck_assert_int_eq(xvshimd_options(3, bad, &conf, why, sizeof(why)), -EINVAL);
+	ck_assert_int_eq(xvshimd_options(2, extra, &conf, why, sizeof(why)), -EINVAL);
+	ck_assert_int_eq(xvshimd_options(3, missing, &conf, why, sizeof(why)), -ENOENT);
+}
+END_TEST
+
+START_TEST(device_types)
+{
+	static const uint32_t refused[] = { 5, 16, 23, 24, 26, 27 };
+	const struct vtype *type;
+
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		type = vtype_find(refused[i]);
+		ck_assert_ptr_nonnull(type);
+		ck_assert_ptr_nonnull(type->refuse);
+	}
+	ck_assert_ptr_null(vtype_find(2)->refuse);
+	ck_assert_ptr_null(vtype_find(4)->refuse);
+	ck_assert_ptr_null(vtype_find(0));
+	ck_assert_ptr_null(vtype_find(9999));
+	ck_assert_str_eq(vtype_name(9999), "unknown");
+	for (uint32_t id = 0; id < 64; id++) {
+		type = vtype_find(id);
+		/* Bits of the transport are not a type's to pass on ("Reserved Feature Bits"). */
+		if (type)
+			ck_assert_uint_eq(
+				(type->feature_mask | type->feature_add) >> 24 & 0x3ffff, 0);
+	}
+}
+END_TEST
+
+static uint32_t get32(const uint8_t *p)
+{
+	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+START_TEST(blk_limits)
+{
+	const struct vtype *blk = vtype_find(2);
+	uint8_t config[60] = { 0 };
+
+	blk->limit_config(config, sizeof(config), 0, 256);
+	ck_assert_uint_eq(get32(config + 8), 4096);
+	ck_assert_uint_eq(get32(config + 12), 126); /* 2 * 126 + 2 + 1 pages */
+	/* What the device has stands where it is smaller, and only if it offers it. */
+	config[8] = 0, config[9] = 2; /* 512 */
+	config[12] = 5;
+	blk->limit_config(config, sizeof(config), 1 << 1 | 1 << 2, 256);
+	ck_assert_uint_eq(get32(config + 8), 512);
+	ck_assert_uint_eq(get32(config + 12), 5);
+	blk->limit_config(config, sizeof(config), 0, 256);
+	ck_assert_uint_eq(get32(config + 12), 126); /* 2 * 126 + 2 + 1 pages */
+	config[34] = 0, config[35] = 1; /* 256 queues */
+	blk->limit_config(config, sizeof(config), 1 << 12, 256);
+	ck_assert_uint_eq(config[34], XVS_MAX_QUEUES);
+	ck_assert_uint_eq(config[35], 0);
+	blk->limit_config(config, 8, 0, 256); /* too short for any of it: left alone */
+	blk->limit_config(config, sizeof(config), 0, 2);
+	ck_assert_uint_eq(get32(config + 12), 1);
+}
+END_TEST
+
+/* -- nodes, on the store of a simulated machine -- */
+
+static struct sim_machine *machine;
+static struct hv *hv;
+
+static void open_machine(void)
+{
+	const struct sim_config config = { .frames = 4096 };
+	int rc;
+
+	machine = sim_machine_new(&config, &rc);
+	ck_assert_ptr_nonnull(machine);
+	ck_assert_int_eq(sim_domain_add(machine, 0, 512, false), 0);
+	ck_assert_int_eq(sim_domain_add(machine, 1, 512, false), 0);
+	hv = sim_hv_open(machine, 0, HV_CAP_STORE | HV_CAP_DOMAIN, &rc);
+	ck_assert_ptr_nonnull(hv);
+}
+
+static void close_machine(void)
+{
+	hv_close(hv);
+	sim_machine_free(machine);
+}
+
+static void put_good_nodes(const char *fe)
+{
+	node_put(hv, 0, fe, "version", "1");
+	node_put(hv, 0, fe, "ctrl-ref", "8");
+	node_put(hv, 0, fe, "event-channel", "9");
+	node_put(hv, 0, fe, "addressing", "grant");
+	node_put(hv, 0, fe, "protection", "strict");
+}
+
+START_TEST(hazard_25_frontend_nodes)
+{
+	static const struct {
+		const char *key, *value;
+	} bad[] = {
+		{ "version", "2" },	      { "version", "" },
+		{ "ctrl-ref", "-1" },	      { "ctrl-ref", "8 " },
+		{ "ctrl-ref", "4294967296" }, { "event-channel", "0x1" },
+		{ "addressing", "p2m" },      { "addressing", "Grant" },
+		{ "protection", "lazy" },     { "protection", "none" },
+		{ "protection", "strict\n" },
+	};
+	struct fe_nodes nodes;
+	char fe[PATH_SIZE], why[200], longest[NODE_MAX + 2];
+
+	path_frontend(fe, 1, 0);
+	put_good_nodes(fe);
+	ck_assert_int_eq(nodes_read_frontend(hv, fe, &nodes, why, sizeof(why)), 0);
+	ck_assert_uint_eq(nodes.ctrl_ref, 8);
+	ck_assert_uint_eq(nodes.ctrl_port, 9);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		put_good_nodes(fe);
+		node_put(hv, 0, fe, bad[i].key, bad[i].value);
+		why[0] = '\0';
+		ck_assert(node_is_malformed(nodes_read_frontend(hv, fe, &nodes, why, sizeof(why))));
+		ck_assert_int_ne(why[0], 0);
+	}
+	put_good_nodes(fe);
+	memset(longest, '1', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	node_put(hv, 0, fe, "ctrl-ref", longest);
+	ck_assert_int_eq(nodes_read_frontend(hv, fe, &nodes, why, sizeof(why)), -EMSGSIZE);
+}
+END_TEST
+
+START_TEST(node_reads)
+{
+	enum xb_state state = XB_CLOSED;
+	char text[32];
+
+	ck_assert_int_eq(node_get_state(hv, "/nowhere", &state), 0);
+	ck_assert_int_eq(state, XB_UNKNOWN);
+	node_put(hv, 0, "/local/domain/1", "state", "4");
+	ck_assert_int_eq(node_get_state(hv, "/local/domain/1", &state), 0);
+	ck_assert_int_eq(state, XB_CONNECTED);
+	node_put(hv, 0, "/local/domain/1", "state", "9");
+	ck_assert(node_is_malformed(node_get_state(hv, "/local/domain/1", &state)));
+	node_put(hv, 0, "/local/domain/1", "error", "a\033[2Jb\ttoo long to be taken whole, this");
+	node_get_text(hv, "/local/domain/1", "error", text, sizeof(text));
+	ck_assert_int_eq(strncmp(text, "a?[2Jb?too", 10), 0);
+	ck_assert_uint_eq(strlen(text), sizeof(text) - 1);
+}
+END_TEST
+
+START_TEST(offers)
+{
+	char value[NODE_MAX + 1];
+
+	ck_assert_int_eq(nodes_write_offers(hv, "/local/domain/0/x", 2), 0);
+	ck_assert_int_eq(node_get(hv, "/local/domain/0/x", "versions", value), 0);
+	ck_assert_str_eq(value, "1");
+	ck_assert_int_eq(node_get(hv, "/local/domain/0/x", "device-id", value), 0);
+	ck_assert_str_eq(value, "2");
+	ck_assert_int_eq(node_get(hv, "/local/domain/0/x", "addressing-offered", value), 0);
+	ck_assert_str_eq(value, "grant");
+}
+END_TEST
+
+START_TEST(state_files)
+{
+	static const char *const bad[] = { "", "{", "[]", "{}", "{\"version\":1}",
+					   "{\"version\":1,\"domid\":-1,\"devid\":0,"
+					   "\"identity\":\"\","
+					   "\"source\":\"pci:0000:00:04.0\",\"earlier\":\"\"}" };
+	struct keeper k = { .conf.run_dir = "/tmp" };
+	struct kdev d = { .keeper = &k, .domid = 7, .devid = 3, .identity = "/vm/1" }, back = { 0 };
+	char path[RUN_PATH_SIZE], source[SOURCE_MAX], earlier[SOURCE_DRIVER_MAX];
+	FILE *file;
+
+	snprintf(d.src.text, sizeof(d.src.text), "pci:0000:00:04.0");
+	snprintf(d.src.earlier, sizeof(d.src.earlier), "virtio-pci");
+	keeper_path(&k, path, &d, "json");
+	ck_assert_int_eq(statefile_write(&d), 0);
+	ck_assert_int_eq(statefile_read(path, &back, source, earlier), 0);
+	ck_assert_uint_eq(back.domid, 7);
+	ck_assert_uint_eq(back.devid, 3);
+	ck_assert_str_eq(back.identity, "/vm/1");
+	ck_assert_str_eq(source, "pci:0000:00:04.0");
+	ck_assert_str_eq(earlier, "virtio-pci");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		file = fopen(path, "w");
+		fputs(bad[i], file);
+		fclose(file);
+		ck_assert_int_eq(statefile_read(path, &back, source, earlier), -EINVAL);
+	}
+	statefile_remove(&d);
+	ck_assert_int_ne(access(path, F_OK), 0);
+}
+END_TEST
+
+/* -- the sandbox: each probe is made by a process that entered it -- */
+
+static void probe_allowed(void)
+{
+	struct timespec now;
+	char *memory = malloc(1 << 20);
+
+	memset(memory, 1, 1 << 20);
+	free(memory);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	poll(NULL, 0, 1);
+	ioctl(-1, _IO('P', 0), 0);
+	ioctl(-1, _IO('G', 1), 0);
+	log_line(LOG_DEBUG, "from inside");
+}
+
+static void probe_open(void)
+{
+	open("/etc/passwd", O_RDONLY);
+}
+
+static void probe_socket(void)
+{
+	socket(AF_INET, SOCK_STREAM, 0);
+}
+
+static void probe_fork(void)
+{
+	if (!fork())
+		_exit(0);
+}
+
+static void probe_exec(void)
+{
+	execl("/bin/true", "true", NULL);
+}
+
+static void probe_kill(void)
+{
+	kill(getppid(), 0);
+}
+
+static void probe_code(void)
+{
+	mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static void probe_terminal(void)
+{
+	ioctl(0, TIOCSTI, "x");
+}
+
+static void probe_root(void)
+{
+	setuid(0);
+}
+
+/* What the process said about itself before it ended, or type 0. */
+static struct worker_msg run_probe(void (*probe)(void), int *status)
+{
+	struct worker_msg msg = { 0 };
+	const char *step = "";
+	int pair[2];
+	pid_t pid;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		if (sandbox_prepare() || sandbox_enter(pair[1], &step))
+			_exit(99);
+		probe();
+		_exit(0);
+	}
+	close(pair[1]);
+	if (recv(pair[0], &msg, sizeof(msg), 0) != sizeof(msg))
+		msg.type = 0;
+	close(pair[0]);
+	waitpid(pid, status, 0);
+	return msg;
+}
+
+START_TEST(sandbox)
+{
+	static void (*const forbidden[])(void) = { probe_open, probe_socket, probe_fork, probe_exec,
+						   probe_kill, probe_code,   probe_terminal,
+						   probe_root };
+	struct worker_msg msg;
+	int status;
+
+	msg = run_probe(probe_allowed, &status);
+	ck_assert_msg(!msg.type, "system call %d was trapped", msg.error);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_eq(WEXITSTATUS(status), 0);
+	for (size_t i = 0; i < sizeof(forbidden) / sizeof(forbidden[0]); i++) {
+		msg = run_probe(forbidden[i], &status);
+		ck_assert_msg(msg.type == WORKER_TRAPPED, "probe %zu was let through", i);
+		ck_assert_int_eq(WEXITSTATUS(status), 128 + SIGSYS);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("daemon");
+	TCase *parts = tcase_create("parts"), *nodes = tcase_create("nodes");
+
+	tcase_add_test(parts, hazard_25_numbers);
+	tcase_add_test(parts, sources);
+	tcase_add_test(parts, device_paths);
+	tcase_add_test(parts, addresses);
+	tcase_add_test(parts, settings);
+	tcase_add_test(parts, bad_settings_change_nothing);
+	tcase_add_test(parts, command_line);
+	tcase_add_test(parts, device_types);
+	tcase_add_test(parts, blk_limits);
+	tcase_add_test(parts, state_files);
+	tcase_add_test(parts, sandbox);
+	tcase_add_checked_fixture(nodes, open_machine, close_machine);
+	tcase_add_test(nodes, hazard_25_frontend_nodes);
+	tcase_add_test(nodes, node_reads);
+	tcase_add_test(nodes, offers);
+	suite_add_tcase(suite, parts);
+	suite_add_tcase(suite, nodes);
+	return check_main(suite);
+}

@@ -1,0 +1,21 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+set -euo pipefail
+
+iops() { # DISK DEPTH
+	fio --name=read --filename="$1" --direct=1 --ioengine=libaio --iodepth="$2" \
+		--rw=randread --bs=4k --runtime=6 --time_based --output-format=json |
+		jq '.jobs[0].read.iops | floor'
+}
+
+for round in 1 2 3; do
+	rig-signal up-$round
+	for path in blkback xvshim; do
+		disk=$(rig-wait $path-$round 120)
+		rig-until 20 test -b "$disk"
+		for depth in 1 32; do
+			echo "$depth $path $(iops "$disk" "$depth")" | tee -a /tmp/iops
+		done
+		rig-signal $path-done-$round
+	done
+done

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cmd.h"
+
+#include "daemon/conf.h"
+#include "daemon/parse.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct command commands[] = {
+	{ "attach", "DOMAIN pci:BDF [--take] [--timeout S]", "give a nested device to a guest",
+	  "DOMAIN is a name or a number, BDF an address as lspci -D shows it.\n"
+	  "Returns when the guest can use the device. What did not work is taken back.\n"
+	  "  --take       take the device from this domain's driver; refused while a disk\n"
+	  "               or network interface of it is in use\n"
+	  "  --timeout S  seconds the guest may take (20)\n",
+	  OPT_TAKE | OPT_TIMEOUT, 2, 2, cmd_attach },
+	{ "detach", "DOMAIN [pci:BDF] [--force] [--timeout S]", "take a device back",
+	  "The guest lets go first; then the device goes back to its earlier driver.\n"
+	  "  --force      do not wait for the guest: its driver sees a dead device\n"
+	  "  --timeout S  seconds the guest may take (10)\n",
+	  OPT_FORCE | OPT_TIMEOUT, 1, 2, cmd_detach },
+	{ "list", "", "devices that are attached", "", 0, 0, 0, cmd_list },
+	{ "status", "[DOMAIN [pci:BDF]]", "counters and health of daemon and devices", "", 0, 0, 2,
+	  cmd_status },
+	{ "translate", "pfn N | DOMAIN ADDRESS [LENGTH] | DOMAIN --recent",
+	  "addresses, as the data path translates them",
+	  "  pfn N                     a frame of this domain: its machine frame\n"
+	  "  DOMAIN ADDRESS [LENGTH]   a descriptor address of a guest: the granted pages are\n"
+	  "                            mapped for a device, shown and unmapped again\n"
+	  "  DOMAIN --recent           the last translations of the guest's workers\n"
+	  "Numbers are decimal, or hexadecimal with 0x.\n",
+	  OPT_RECENT, 1, 3, cmd_translate },
+	{ "demo", "", "the whole data path in a simulation, on any Linux",
+	  "A guest, a virtio disk that takes machine addresses only, and what lies between,\n"
+	  "in one process. Data is written and read back, each address is shown.\n",
+	  0, 0, 0, cmd_demo },
+	{ "version", "", "version of command, daemon and protocol", "", 0, 0, 0, cmd_version },
+};
+
+#define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+int fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("xvshim: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return EXIT_FAILURE;
+}
+
+static void print_usage(FILE *to)
+{
+	fputs("usage: xvshim COMMAND [ARGUMENT]...\n"
+	      "Nested virtio devices for the guests of this Xen host.\n\n",
+	      to);
+	for (size_t i = 0; i < NR_COMMANDS; i++)
+		fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+	fputs("\n  xvshim COMMAND --help   more about one of them\n"
+	      "  --json                  facts as JSON\n"
+	      "  --run-dir DIR           where xvshimd keeps its socket (" CONF_RUN_DIR ")\n"
+	      "\nExit status: 0 done, 1 failed, 2 wrong usage.\n",
+	      to);
+}
+
+static void print_help(const struct command *cmd)
+{
+	printf("usage: xvshim %s %s%s[--json] [--run-dir DIR]\n%s.\n", cmd->name, cmd->args,
+	       *cmd->args ? " " : "", cmd->summary);
+	if (*cmd->help)
+		printf("\n%s", cmd->help);
+}
+
+static int usage_error(const struct command *cmd, const char *what)
+{
+	fprintf(stderr, "xvshim %s: %s\nusage: xvshim %s %s\n", cmd->name, what, cmd->name,
+		cmd->args);
+	return EXIT_USAGE;
+}
+
+static const struct option long_options[] = {
+	{ "json", no_argument, NULL, 'j' },
+	{ "run-dir", required_argument, NULL, 'd' },
+	{ "take", no_argument, NULL, OPT_TAKE },
+	{ "force", no_argument, NULL, OPT_FORCE },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "recent", no_argument, NULL, OPT_RECENT },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+static int set_option(const struct command *cmd, struct options *o, int c)
+{
+	uint64_t n;
+
+	if (c < ' ' && !(cmd->options & (unsigned int)c))
+		return usage_error(cmd, "does not take that option");
+	switch (c) {
+	case 'j':
+		o->json = true;
+		return 0;
+	case 'd':
+		o->run_dir = optarg;
+		return 0;
+	case OPT_TAKE:
+		o->take = true;
+		return 0;
+	case OPT_FORCE:
+		o->force = true;
+		return 0;
+	case OPT_RECENT:
+		o->recent = true;
+		return 0;
+	case OPT_TIMEOUT:
+		if (parse_number(optarg, 3600, &n) || !n)
+			return usage_error(cmd, "--timeout takes seconds, 1 to 3600");
+		o->timeout = (unsigned int)n;
+		return 0;
+	default:
+		return usage_error(cmd, "no such option, or its argument is missing");
+	}
+}
+
+static int run_command(const struct command *cmd, int argc, char **argv)
+{
+	struct options o = { .run_dir = CONF_RUN_DIR };
+	int c, rc;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "h", long_options, NULL)) >= 0) {
+		if (c == 'h') {
+			print_help(cmd);
+			return EXIT_SUCCESS;
+		}
+		rc = set_option(cmd, &o, c);
+		if (rc)
+			return rc;
+	}
+	o.arg = argv + optind;
+	o.narg = argc - optind;
+	if (o.narg < cmd->min_args)
+		return usage_error(cmd, "an argument is missing");
+	if (o.narg > cmd->max_args)
+		return usage_error(cmd, "too many arguments");
+	return cmd->run(&o);
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : NULL;
+
+	if (name && (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))) {
+		print_usage(stdout);
+		return EXIT_SUCCESS;
+	}
+	if (name && (!strcmp(name, "--version") || !strcmp(name, "-V")))
+		name = "version";
+	for (size_t i = 0; name && i < NR_COMMANDS; i++)
+		if (!strcmp(name, commands[i].name))
+			return run_command(&commands[i], argc - 1, argv + 1);
+	if (name)
+		fprintf(stderr, "xvshim: there is no command '%s'\n", name);
+	print_usage(stderr);
+	return EXIT_USAGE;
+}
