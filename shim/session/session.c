@@ -48,12 +48,17 @@ static void forget_refs(struct session *s)
 int session_quiesce(struct session *s, bool forget)
 {
 	int rc = s->dev->ops->reset(s->dev);
+	unsigned int held;
 
 	s->live = false;
 	if (rc == -ENODEV)
 		rc = 0; /* unplugged: nothing is left that could write */
 	if (rc)
 		return rc; /* it may still write: every page stays where it is */
+	held = journal_live(s->p.journal);
+	if (held)
+		log_limited(&s->limit, LOG_INFO, "%s: device reset, then %u pages unmapped",
+			    s->p.name, held);
 	pins_unmap_all(&s->pins);
 	for (unsigned int i = 0; i < s->num_queues; i++) {
 		squeue_disable(s, i);

@@ -104,7 +104,10 @@ static int send_request(int fd, json_object *request)
 	return n == (ssize_t)len + 1 ? 0 : -EPIPE;
 }
 
-/* The last line of the answer, or NULL when the daemon hung up before it. */
+/*
+ * The last line of the answer, or NULL when the daemon hung up before it. Progress is for a
+ * person who waits: a script gets the one line that matters.
+ */
 static json_object *read_answer(FILE *from, bool quiet)
 {
 	json_object *o, *answer = NULL;
@@ -117,7 +120,7 @@ static json_object *read_answer(FILE *from, bool quiet)
 			answer = o;
 			continue;
 		}
-		if (!quiet && *field_text(o, "progress"))
+		if (!quiet && isatty(STDERR_FILENO) && *field_text(o, "progress"))
 			fprintf(stderr, "xvshim: %s\n", field_text(o, "progress"));
 		json_object_put(o);
 	}

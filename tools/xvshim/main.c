@@ -16,7 +16,7 @@ static const struct command commands[] = {
 	  "Returns when the guest can use the device. What did not work is taken back.\n"
 	  "  --take       take the device from this domain's driver; refused while a disk\n"
 	  "               or network interface of it is in use\n"
-	  "  --timeout S  seconds the guest may take (20)\n",
+	  "  --timeout S  seconds the guest may take (60)\n",
 	  OPT_TAKE | OPT_TIMEOUT, 2, 2, cmd_attach },
 	{ "detach", "DOMAIN [pci:BDF] [--force] [--timeout S]", "take a device back",
 	  "The guest lets go first; then the device goes back to its earlier driver.\n"

@@ -4,22 +4,26 @@ set -euo pipefail
 
 bdf=${RIG_BDFS%% *}
 inflight() { [ "$(xvshim status guest --json | jq '.devices[0].counters.pages_mapped')" -gt 0 ]; }
+released() { ! xvshim list | grep -q "$bdf" && ! xenstore-exists "/local/domain/0/backend/virtio-xenbus/$domid/0"; }
+export -f inflight released # for rig-until
 
 rig-wait running 120
+rig-throttle 0 200 # the queue stays full
 rig-until 60 inflight
 rig-domu expect-end guest
 domid=$(xl domid guest)
+export bdf domid
 begun=$(date +%s%N)
 xl destroy guest
 rig-domu wait-gone guest 5
 took=$((($(date +%s%N) - begun) / 1000000))
 echo "verified: destroyed under I/O, gone from xl list after $took ms"
 [ "$took" -le 5000 ]
-released() { ! xvshim list | grep -q "$bdf" && ! xenstore-exists "/local/domain/0/backend/virtio-xenbus/$domid/0"; }
 rig-until 5 released
-grep -E "reset.*unmapped" /share/xvshimd.log || { echo "no page was mapped when the domU died"; exit 1; }
+grep 'device reset, then .* pages unmapped' /share/xvshimd.log || { echo "no page was mapped when the domU died"; exit 1; }
 [ "$(basename "$(readlink /sys/bus/pci/devices/"$bdf"/driver)")" = virtio-pci ]
 
+rig-throttle 0 0
 rig-domu create second pv --script /rig/domu.sh
 rig-domu wait-up second 240
 xvshim attach second "pci:$bdf" --take

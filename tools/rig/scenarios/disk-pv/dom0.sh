@@ -6,7 +6,7 @@ set -euo pipefail
 rig-wait wrote 300
 if command -v xvshim >/dev/null && xvshim list | grep -q pci:; then
 	xvshim translate guest --recent --json >"$RIG_SHARE/recent.json"
-	jq -r '.[0].trace[-6:][] | "descriptor \(.daddr) -> machine \(.maddr), \(.len) bytes, device \(.access)"' \
+	jq -r '.[0].trace[-6:][] | "descriptor \(.daddr) -> machine \(.maddr), \(.len) bytes, \(.access)"' \
 		"$RIG_SHARE/recent.json"
 	total=$(jq '.[0].trace | length' "$RIG_SHARE/recent.json")
 	same=$(jq '[.[0].trace[] | select(.daddr == .maddr)] | length' "$RIG_SHARE/recent.json")

@@ -4,11 +4,11 @@ set -euo pipefail
 
 iops() { # DISK DEPTH
 	fio --name=read --filename="$1" --direct=1 --ioengine=libaio --iodepth="$2" \
-		--rw=randread --bs=4k --runtime=6 --time_based --output-format=json |
+		--rw=randread --bs=4k --runtime=5 --time_based --output-format=json |
 		jq '.jobs[0].read.iops | floor'
 }
 
-for round in 1 2 3; do
+for round in 1 2; do
 	rig-signal up-$round
 	for path in blkback xvshim; do
 		disk=$(rig-wait $path-$round 120)
