@@ -8,7 +8,7 @@ released() { ! xvshim list | grep -q "$bdf" && ! xenstore-exists "/local/domain/
 export -f inflight released # for rig-until
 
 rig-wait running 120
-rig-throttle 0 200 # the queue stays full
+rig-throttle 0 10 # xl pauses the domU for most of a second first: some must outlast that
 rig-until 60 inflight
 rig-domu expect-end guest
 domid=$(xl domid guest)
