@@ -164,8 +164,11 @@ int main(int argc, char **argv)
 	for (size_t i = 0; name && i < NR_COMMANDS; i++)
 		if (!strcmp(name, commands[i].name))
 			return run_command(&commands[i], argc - 1, argv + 1);
-	if (name)
-		fprintf(stderr, "xvshim: there is no command '%s'\n", name);
-	print_usage(stderr);
+	if (!name)
+		print_usage(stderr);
+	else if (*name == '-')
+		fprintf(stderr, "xvshim: the command comes first, then '%s' (xvshim --help)\n", name);
+	else
+		fprintf(stderr, "xvshim: there is no command '%s' (xvshim --help)\n", name);
 	return EXIT_USAGE;
 }

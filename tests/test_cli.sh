@@ -1,0 +1,51 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The command where there is no Xen: one clear line, the right exit status, a demo that works.
+set -u
+
+dir=$(mktemp -d) || exit 99
+trap 'rm -rf "$dir"' EXIT
+failures=0
+
+# expect STATUS LINES PATTERN COMMAND...: what it says on stderr
+expect() {
+	status=$1 lines=$2 pattern=$3
+	shift 3
+	"$@" >"$dir/out" 2>"$dir/err" </dev/null
+	got=$?
+	if [ "$got" != "$status" ] || [ "$(wc -l <"$dir/err")" != "$lines" ] ||
+		! grep -q -e "$pattern" "$dir/err"; then
+		echo "FAIL: $*: status $got, expected $status; stderr:"
+		cat "$dir/err"
+		failures=$((failures + 1))
+	fi
+}
+
+at="--run-dir $dir/run"
+
+if [ ! -e /proc/xen ]; then
+	expect 1 1 'no Xen here' ./xvshim attach guest pci:0000:00:04.0 $at
+	expect 1 1 'no Xen here' ./xvshim detach guest $at
+	expect 1 1 'no Xen here' ./xvshim list $at
+	expect 1 1 'no Xen here' ./xvshim status --json $at
+	expect 1 1 'no Xen here' ./xvshim translate pfn 5 $at
+	expect 1 1 'not a Xen domain\|without Xen' ./xvshimd --run-dir "$dir/run"
+	[ ! -e "$dir/run" ] || { echo "FAIL: a run directory was left behind"; failures=1; }
+fi
+
+expect 2 2 'no such option' ./xvshim attach --nonsense $at
+expect 2 1 'no command' ./xvshim nonsense
+expect 2 1 'command comes first' ./xvshim --json list
+for command in '' attach detach list status translate demo version; do
+	./xvshim $command --help | grep -q '^usage: xvshim' ||
+		{ echo "FAIL: no usage of '$command'"; failures=1; }
+done
+
+./xvshim demo >"$dir/demo" || { echo "FAIL: demo"; cat "$dir/demo"; failures=1; }
+grep -q 'addresses shown were changed' "$dir/demo" || failures=1
+./xvshim demo --json >"$dir/json" || failures=1
+if command -v python3 >/dev/null; then
+	python3 -m json.tool "$dir/json" >/dev/null || { echo "FAIL: JSON of the demo"; failures=1; }
+fi
+
+[ "$failures" = 0 ] || exit 1
