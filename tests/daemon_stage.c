@@ -370,8 +370,8 @@ void stage_attach(void)
 	STAGE_WAIT(3000, stage_node("/local/domain/1/device/virtio-xenbus/0/state", value));
 	rc = sim_guest_handshake(stage.guest, 0, why, sizeof(why));
 	ck_assert_msg(!rc, "handshake: %d %s", rc, why);
-	expect(stage_finish(), true, NULL);
 	ck_assert_int_eq(sim_guest_start(stage.guest), 0);
+	expect(stage_finish(), true, NULL);
 }
 
 void stage_detach(void)

@@ -20,7 +20,7 @@ static void open_keeper(struct stage *st)
 	ck_assert_msg(st->hv != NULL, "hv: %s", strerror(-err));
 	sim_audit(st->machine, SIM_ANY, &st->before);
 	ck_assert_int_eq(st->hv->ops->dma_alloc(st->hv, n, &st->dma), 0);
-	ck_assert_int_eq(journal_create(&st->journal, NULL, STAGE_GUEST, st->dev->num_queues), 0);
+	ck_assert_int_eq(journal_create(&st->journal, NULL), 0);
 	ck_assert_int_eq(journal_set_dma(&st->journal, &st->dma), 0);
 }
 

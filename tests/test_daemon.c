@@ -170,7 +170,6 @@ START_TEST(device_types)
 		ck_assert_ptr_nonnull(type->refuse);
 	}
 	ck_assert_ptr_null(vtype_find(2)->refuse);
-	ck_assert_ptr_null(vtype_find(4)->refuse);
 	ck_assert_ptr_null(vtype_find(0));
 	ck_assert_ptr_null(vtype_find(9999));
 	ck_assert_str_eq(vtype_name(9999), "unknown");

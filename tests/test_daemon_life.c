@@ -175,7 +175,7 @@ START_TEST(hazard_25_refused_then_served)
 	ck_assert_int_eq(sim_guest_start(stage.guest), 0);
 	stage_io(3);
 	node_put(stage.hv, 0, FE, "state", "rubbish");
-	STAGE_WAIT(3000, stage_node_is(BE "/state", "5"));
+	STAGE_WAIT(3000, stage_node_is(BE "/state", "6"));
 	stage_nothing_mapped();
 	ck_assert_int_eq(sim_toolstack_remove(stage.machine, 1, 0, 0), 0);
 	STAGE_WAIT(3000, stage_devices() == 0);
@@ -234,7 +234,7 @@ START_TEST(worker_dies_again_and_again)
 		STAGE_WAIT(3000, stage_status("restarts") == i + 1);
 	}
 	STAGE_WAIT(3000, STATE_IS("failed"));
-	ck_assert(stage_node_is(BE "/state", "5"));
+	ck_assert(stage_node_is(BE "/state", "6")); /* nobody serves: no Closing */
 	ck_assert_uint_eq(shared->released, 1);
 	stage_nothing_left();
 	node_put(stage.hv, 0, FE, "state", "6");

@@ -5,8 +5,10 @@
 
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SECTOR 512
@@ -496,6 +498,36 @@ START_TEST(hazard_16_40_map_runs_out_and_recovers)
 }
 END_TEST
 
+/* More long chains than there are long tables, and then the map fails: none may be forgotten. */
+START_TEST(hazard_40_shortage_while_chains_wait_for_room)
+{
+	struct sim_sg sg[20][12];
+	unsigned int n[20];
+	struct sim_blk_req *req[20];
+	int err;
+
+	up(NULL, NULL);
+	ck_assert_int_eq(sim_fault_element(st.machine, SIM_OP_GNT_MAP, 3, -13), 0);
+	/* it sees all of them at once */
+	kill(st.worker, SIGSTOP);
+	ck_assert_int_eq(waitpid(st.worker, NULL, WUNTRACED), st.worker);
+	for (unsigned int i = 0; i < 20; i++) {
+		ck_assert_int_eq(sim_sg_alloc(st.guest, 12 * 4096, 4096, 12, sg[i], &n[i]), 0);
+		req[i] = sim_blk_submit(st.guest, 0, VIRTIO_BLK_T_IN, 0, sg[i], n[i], &err);
+		ck_assert_msg(req[i] != NULL, "submit: %s", strerror(-err));
+	}
+	ck_assert_int_eq(sim_blk_kick(st.guest, 0), 0);
+	kill(st.worker, SIGCONT);
+	for (unsigned int i = 0; i < 20; i++) {
+		ck_assert_int_eq(sim_blk_wait(st.guest, 0, req[i]), VIRTIO_BLK_S_OK);
+		sim_sg_free(st.guest, sg[i], n[i]);
+	}
+	ck_assert_uint_gt(stat_of(&log_of()->stats.stalls), 0);
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	stage_down(&st);
+}
+END_TEST
+
 START_TEST(hazard_16_one_entry_fails_for_good)
 {
 	up(NULL, &impatient);
@@ -531,6 +563,7 @@ int main(void)
 	tcase_add_test(hostile, hazard_11_same_head_twice);
 	tcase_add_test(hostile, hazard_16_40_map_runs_out_and_recovers);
 	tcase_add_test(hostile, hazard_16_one_entry_fails_for_good);
+	tcase_add_test(hostile, hazard_40_shortage_while_chains_wait_for_room);
 	suite_add_tcase(suite, hostile);
 
 	tcase_set_timeout(device, 120);

@@ -38,12 +38,16 @@ void kdev_arm(struct kdev *d, ev_timer *timer, ev_tstamp after)
 	ev_timer_start(d->keeper->loop, timer);
 }
 
+static ev_tstamp longer(ev_tstamp wait)
+{
+	wait = wait ? wait * 2 : BACKOFF_MIN;
+	return wait < BACKOFF_MAX ? wait : BACKOFF_MAX;
+}
+
 /* Evaluate again later, each time later than the last (hazard 32). */
 static void back_off(struct kdev *d)
 {
-	d->backoff = d->backoff ? d->backoff * 2 : BACKOFF_MIN;
-	if (d->backoff > BACKOFF_MAX)
-		d->backoff = BACKOFF_MAX;
+	d->backoff = longer(d->backoff);
 	kdev_arm(d, &d->retry, d->backoff);
 }
 
@@ -74,20 +78,28 @@ static void recover(struct kdev *d)
 	kdev_set_state(d, KD_RECOVER);
 	ev_timer_stop(d->keeper->loop, &d->timer);
 	if (!kdev_let_go(d, why, sizeof(why))) {
-		d->tries = 0;
-		d->backoff = 0;
+		d->hold = 0;
 		d->held[0] = '\0';
 		reach_goal(d);
 		return;
 	}
 	/* The device may still write: what it can reach stays pinned (hazard 35). */
-	d->tries++;
 	log_limited(&d->limit, LOG_ERROR, "%s: %s; its pages are held, trying again", d->name, why);
 	snprintf(d->held, sizeof(d->held), "%s", why);
-	d->backoff = d->backoff ? d->backoff * 2 : BACKOFF_MIN;
-	if (d->backoff > BACKOFF_MAX)
-		d->backoff = BACKOFF_MAX;
-	kdev_arm(d, &d->timer, d->backoff);
+	d->hold = longer(d->hold);
+	kdev_arm(d, &d->timer, d->hold);
+}
+
+/*
+ * The state that tells the front end that nobody serves it. One that was connected must not be
+ * asked by Closing to finish what it has in flight. One that was never connected takes Closing as
+ * a refusal; one on its way out waits for Closing before it says Closed.
+ */
+static enum xb_state end_state(const struct kdev *d)
+{
+	if (d->fe_state == XB_CLOSING)
+		return XB_CLOSING;
+	return d->error[0] && d->xb_written != XB_CONNECTED ? XB_CLOSING : XB_CLOSED;
 }
 
 static void goal_fail(struct kdev *d)
@@ -95,7 +107,7 @@ static void goal_fail(struct kdev *d)
 	log_line(LOG_ERROR, "%s: given up: %s", d->name, d->error);
 	kdev_release(d);
 	d->goal = GOAL_NONE;
-	d->xb = XB_CLOSING;
+	d->xb = end_state(d);
 	kdev_set_state(d, KD_FAILED);
 	kdev_sync_store(d);
 }
@@ -154,6 +166,8 @@ static int renew_dma(struct kdev *d)
 	return rc ? rc : journal_set_dma(&d->journal, &d->dma);
 }
 
+static void goal_close(struct kdev *d);
+
 /* A new worker for a live device: the guest sees a pause. */
 static void goal_resume(struct kdev *d)
 {
@@ -165,7 +179,9 @@ static void goal_resume(struct kdev *d)
 	if (d->adopted)
 		rc = nodes_read_frontend(d->keeper->hv, d->fe, &d->nodes, why, sizeof(why));
 	if (rc) {
-		kdev_refuse(d, why);
+		log_limited(&d->limit, LOG_WARN, "%s: refused: %s", d->name, why);
+		snprintf(d->error, sizeof(d->error), "%s", why);
+		goal_close(d);
 		return;
 	}
 	if (!d->adopted && !may_restart(d)) {
@@ -181,6 +197,7 @@ static void goal_resume(struct kdev *d)
 		goal_fail(d);
 		return;
 	}
+	d->served |= d->adopted; /* by a worker of the keeper before us */
 	d->adopted = false;
 	kdev_start_worker(d, true);
 }
@@ -193,6 +210,7 @@ static void goal_close(struct kdev *d)
 
 	d->goal = GOAL_NONE;
 	d->adopted = false;
+	d->served = false;
 	rc = source_renew(&d->src, d->error, sizeof(d->error));
 	if (!rc)
 		rc = kdev_check_type(d);
@@ -205,9 +223,8 @@ static void goal_close(struct kdev *d)
 		return;
 	}
 	kdev_set_state(d, waiting ? KD_INITWAIT : KD_CLOSED);
-	/* A front end on its way out waits for our Closing before it says Closed. */
 	if (!waiting)
-		d->xb = d->error[0] || d->fe_state == XB_CLOSING ? XB_CLOSING : XB_CLOSED;
+		d->xb = end_state(d);
 	kdev_sync_store(d);
 }
 
@@ -238,7 +255,7 @@ static void goal_remove(struct kdev *d)
 /* Is the connection that an earlier keeper served still there? */
 static bool still_connected(struct kdev *d)
 {
-	return d->xb_written == XB_CONNECTED &&
+	return (d->xb_written == XB_CONNECTED || d->xb_written == XB_CLOSING) &&
 	       (d->fe_state == XB_CONNECTED || d->fe_state == XB_INITIALISED) && d->src.dev;
 }
 
@@ -310,7 +327,10 @@ void kdev_worker_ready(struct kdev *d)
 	if (d->state != KD_STARTING)
 		return;
 	ev_timer_stop(d->keeper->loop, &d->timer);
-	d->xb = XB_CONNECTED;
+	/* A new worker during an orderly detach: the guest was told of Closing already. */
+	if (!d->served || d->online)
+		d->xb = XB_CONNECTED;
+	d->served = true;
 	kdev_set_state(d, KD_CONNECTED);
 	log_line(LOG_INFO, "%s: served by process %d", d->name, (int)d->worker.pid);
 	kdev_sync_store(d);
@@ -337,7 +357,7 @@ void kdev_worker_ended(struct kdev *d, int status)
 	if (d->goal < GOAL_RESUME)
 		d->goal = GOAL_RESUME;
 	/* Never ready: the guest has not been told of anything that could be resumed. */
-	if (d->goal == GOAL_RESUME && d->xb_written != XB_CONNECTED)
+	if (d->goal == GOAL_RESUME && !d->served)
 		d->goal = may_restart(d) ? GOAL_CLOSE : GOAL_FAIL;
 	recover(d);
 }

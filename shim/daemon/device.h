@@ -70,6 +70,7 @@ struct kdev {
 	bool adopted; /* left behind by an earlier keeper */
 	bool taken;   /* the source is ours, to be given back */
 	bool online, domain_gone, watched;
+	bool served;              /* this connection had a worker that was ready */
 	enum xb_state xb;         /* wanted */
 	enum xb_state xb_written; /* in the store */
 	enum xb_state fe_state;
@@ -91,7 +92,7 @@ struct kdev {
 	ev_timer timer;  /* of the state: stop, start, recover */
 	ev_timer retry;  /* evaluate again: the store refused, or too many events */
 	ev_tstamp backoff;
-	unsigned int tries; /* resets not confirmed in a row */
+	ev_tstamp hold; /* the same while a reset is not confirmed */
 	ev_tstamp restart_since;
 	unsigned int restarts, restarts_total;
 	struct log_limit limit;

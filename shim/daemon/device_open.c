@@ -42,7 +42,7 @@ int kdev_fresh_journal(struct kdev *d)
 	keeper_path(d->keeper, path, d, "journal");
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
 	unlink(fresh);
-	rc = journal_create(&j, fresh, d->domid, d->src.dev->num_queues);
+	rc = journal_create(&j, fresh);
 	if (rc)
 		return fail(d, rc, fresh);
 	rc = journal_set_dma(&j, &d->dma);
@@ -104,9 +104,16 @@ static void drop_journal(struct kdev *d)
 
 static int open_source(struct kdev *d)
 {
+	const struct kdev *other = keeper_find_source(d->keeper, d->src.text);
 	struct source_facts facts = { 0 };
 	int rc;
 
+	/* A toolstack may have written what attach would have refused. */
+	if (other && other != d) {
+		snprintf(d->error, sizeof(d->error), "%s is already given to domain %u",
+			 d->src.text, other->domid);
+		return -EBUSY;
+	}
 	if (!d->adopted) {
 		rc = d->src.ops->check(&d->src, d->take, &facts, d->error, sizeof(d->error));
 		if (rc)

@@ -179,7 +179,8 @@ static void on_closed(struct kdev *d)
  */
 static bool on_offline(struct kdev *d)
 {
-	bool serving = d->state == KD_STARTING || d->state == KD_CONNECTED;
+	bool taking_over = d->state == KD_RECOVER && d->served && d->goal == GOAL_RESUME;
+	bool serving = d->state == KD_STARTING || d->state == KD_CONNECTED || taking_over;
 
 	if (!serving || d->fe_state == XB_CLOSED || d->fe_state == XB_UNKNOWN) {
 		kdev_want(d, GOAL_REMOVE);

@@ -9,6 +9,7 @@
 #include "policy/types.h"
 
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,28 @@ static struct job *job_new(struct keeper *k, struct client *c, struct kdev *d, b
 
 /* -- attach -- */
 
+/* The guest's driver as the worker last saw it; VIRTIO_CONFIG_S_*. */
+static uint32_t driver_status(const struct kdev *d)
+{
+	return d->journal.data ? atomic_load(&d->journal.data->stats.driver_status) : 0;
+}
+
+static bool connected(const struct kdev *d)
+{
+	return d->state == KD_CONNECTED && d->fe_state == XB_CONNECTED;
+}
+
+/* Both ends are there, but the guest has nothing that drives the device. */
+static void no_driver(const struct job *job, const struct kdev *d, char *why, size_t size)
+{
+	char name[64];
+
+	domain_name(d->keeper->hv, d->domid, name, sizeof(name));
+	snprintf(why, size, "domain '%s' has no working driver for virtio-%s: %s", name,
+		 vtype_name(d->device_id),
+		 job->late ? "none started in time" : "it gave up (see the guest's kernel log)");
+}
+
 static void undo(struct job *job, struct kdev *d)
 {
 	job->undoing = true;
@@ -115,7 +138,7 @@ static void attach_progress(struct job *job, const struct kdev *d)
 	else if (d->state == KD_STARTING)
 		snprintf(text, sizeof(text), "the guest answered, starting its worker");
 	else if (d->state == KD_CONNECTED)
-		snprintf(text, sizeof(text), "waiting for the guest to see the device");
+		snprintf(text, sizeof(text), "waiting for the guest to use the device");
 	else
 		return;
 	say(job, text);
@@ -138,8 +161,11 @@ static void attach_step(struct job *job, struct kdev *d)
 		return;
 	}
 	attach_progress(job, d);
-	if (d->state == KD_CONNECTED && d->fe_state == XB_CONNECTED) {
+	if (connected(d) && (driver_status(d) & VIRTIO_CONFIG_S_DRIVER_OK)) {
 		job_end(job, NULL, report_device(d, false));
+	} else if (connected(d) && (job->late || driver_status(d) & VIRTIO_CONFIG_S_FAILED)) {
+		no_driver(job, d, job->why, sizeof(job->why));
+		undo(job, d);
 	} else if (job->late || d->state == KD_FAILED || d->state == KD_CLOSED) {
 		toolstack_why_not(d, job->why, sizeof(job->why));
 		undo(job, d);

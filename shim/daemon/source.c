@@ -51,6 +51,8 @@ int source_reset(struct source *src, char *why, size_t size)
 	if (rc)
 		return rc;
 	rc = src->dev->ops->reset(src->dev);
+	if (rc == -ENODEV)
+		return 0; /* unplugged: nothing is left that could write */
 	if (rc)
 		snprintf(why, size, "%s does not confirm its reset: %s", src->text, strerror(-rc));
 	return rc;

@@ -30,6 +30,9 @@ static void take_message(struct kdev *d, struct worker_msg *msg)
 	case WORKER_TRAPPED:
 		w->trapped = msg->error;
 		break;
+	case WORKER_DRIVER:
+		keeper_kick(d->keeper); /* somebody may wait for it; the journal has the status */
+		break;
 	case WORKER_ENDED:
 		w->error = msg->error;
 		break;
@@ -38,7 +41,7 @@ static void take_message(struct kdev *d, struct worker_msg *msg)
 	}
 }
 
-/* A worker has four things to say; one that says more is not listened to for ever. */
+/* A worker has five things to say; one that says more is not listened to for ever. */
 static void drain(struct kdev *d)
 {
 	struct worker_msg msg;

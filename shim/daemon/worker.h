@@ -19,6 +19,7 @@ enum worker_msg_type {
 	WORKER_FAILED = 2,  /* could not begin: error, text */
 	WORKER_TRAPPED = 3, /* made a system call it has no use for: error is its number */
 	WORKER_ENDED = 4,   /* session_run() came back: error */
+	WORKER_DRIVER = 5,  /* the guest's driver is ready, or gave up; said once */
 };
 
 struct worker_msg {

@@ -5,6 +5,7 @@
 #include "session/session.h"
 
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,19 @@ static int follow_keeper(pid_t keeper)
 	return getppid() == keeper ? 0 : -ESRCH;
 }
 
-static int open_session(struct kdev *d, bool resume, struct session **s, char *why, size_t size)
+/* Once: a guest that goes up and down all day is not the keeper's business. */
+static void on_status(void *arg, uint8_t status)
+{
+	int *sock = arg;
+
+	if (*sock < 0 || !(status & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FAILED)))
+		return;
+	say(*sock, WORKER_DRIVER, 0, "");
+	*sock = -1;
+}
+
+static int open_session(struct kdev *d, bool resume, int *status_sock, struct session **s,
+			char *why, size_t size)
 {
 	struct session_params params = {
 		.dev = d->src.dev,
@@ -57,6 +70,8 @@ static int open_session(struct kdev *d, bool resume, struct session **s, char *w
 		.poll_us = d->keeper->conf.poll_us,
 		.resume = resume,
 		.name = d->name,
+		.on_status = on_status,
+		.arg = status_sock,
 	};
 	int rc;
 
@@ -93,6 +108,7 @@ void worker_main(struct kdev *d, bool resume, int sock)
 	const struct isolate_keep keep = { .device = d, .sock = sock };
 	struct session *s = NULL;
 	pid_t keeper = getppid();
+	int status_sock = sock;
 	char why[160] = "";
 	int rc;
 
@@ -103,7 +119,7 @@ void worker_main(struct kdev *d, bool resume, int sock)
 	if (rc)
 		snprintf(why, sizeof(why), "cannot be isolated: %s", strerror(-rc));
 	if (!rc)
-		rc = open_session(d, resume, &s, why, sizeof(why));
+		rc = open_session(d, resume, &status_sock, &s, why, sizeof(why));
 	if (!rc)
 		rc = enter_sandbox(d, keeper, sock, why, sizeof(why));
 	if (rc) {

@@ -21,7 +21,8 @@ enum { XDEV_IRQ_QUEUE = 1, XDEV_IRQ_CONFIG = 2 };
 
 struct xdev_ops {
 	/* Writes status 0 and waits until it reads back 0. -ETIMEDOUT: the device may still
-	 * write memory, nothing it can reach may be let go. */
+	 * write memory, nothing it can reach may be let go. -ENODEV: it was unplugged, nothing
+	 * is left that could write. */
 	int (*reset)(struct xdev *dev);
 	uint8_t (*get_status)(struct xdev *dev);
 	void (*set_status)(struct xdev *dev, uint8_t status);

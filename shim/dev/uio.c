@@ -50,8 +50,8 @@ int uio_take_irq(int fd)
 	do {
 		got = read(fd, &count, sizeof(count));
 	} while (got < 0 && errno == EINTR);
-	if (got < 0)
-		return errno == EAGAIN ? 0 : -errno;
-	/* Anything but a whole count means that the device was taken away. */
+	if (got < 0 && errno == EAGAIN)
+		return 0;
+	/* Anything but a whole count, EIO for instance, means that the device was taken away. */
 	return got == sizeof(count) ? 1 : -ENODEV;
 }

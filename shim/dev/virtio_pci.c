@@ -45,6 +45,19 @@ static long ms_since(const struct timespec *start)
 	return (now.tv_sec - start->tv_sec) * 1000 + (now.tv_nsec - start->tv_nsec) / 1000000;
 }
 
+/*
+ * All ones may be a device that is gone, one whose memory decoding is off, or one that lies. Only
+ * if config space does not know it either can it write nothing any more.
+ */
+static int gone_or_silent(struct xdev *dev)
+{
+	uint16_t vendor;
+
+	if (pread(xpci(dev)->config, &vendor, sizeof(vendor), PCI_VENDOR_ID) != sizeof(vendor))
+		return -ENODEV;
+	return vendor == GONE16 ? -ENODEV : -ETIMEDOUT;
+}
+
 static int xpci_reset(struct xdev *dev)
 {
 	const struct timespec step = { .tv_nsec = 500 * 1000 };
@@ -55,7 +68,7 @@ static int xpci_reset(struct xdev *dev)
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	while ((status = xpci_get_status(dev)) != 0) {
 		if (status == GONE8)
-			return -ENODEV;
+			return gone_or_silent(dev);
 		if (ms_since(&start) >= RESET_TIMEOUT_MS)
 			return -ETIMEDOUT;
 		nanosleep(&step, NULL);

@@ -120,6 +120,8 @@ static int describe(struct xpci *x, const struct facts *facts)
 
 	if (queues == 0xffff)
 		return -ENODEV;
+	if (!queues)
+		return -EPROTO;
 	x->dev.ops = &xpci_ops;
 	x->dev.device_id = xpci_type(config16(facts, PCI_VENDOR_ID),
 				     config16(facts, PCI_DEVICE_ID),

@@ -105,10 +105,11 @@ static bool slot_end(struct xvs_grants *g, struct xvs_block *b, unsigned int at)
 
 	s->state = XVS_SLOT_HELD;
 	/*
-	 * The inner pages of a high-order allocation without __GFP_COMP have no count of
-	 * their own and cannot be held; their reference then stays with them for ever.
+	 * The count of a compound page is its head's; put_page() finds the head by itself. The
+	 * inner pages of a high-order allocation without __GFP_COMP have no count of their own
+	 * and cannot be held; their reference then stays with them for ever.
 	 */
-	if (!get_page_unless_zero(s->page))
+	if (!get_page_unless_zero(compound_head(s->page)))
 		s->page = NULL;
 	return false;
 }

@@ -12,6 +12,7 @@
  *    transport never sees them. The drivers' own checks have to do: virtio_blk ignores the
  *    length, virtio_net, virtio_console and the others check it since CVE-2021-38160.
  */
+#include <linux/dma-map-ops.h>
 #include <linux/interrupt.h>
 #include <linux/log2.h>
 #include <linux/moduleparam.h>
@@ -153,6 +154,11 @@ int xvs_find_vqs(struct virtio_device *vdev, unsigned int nvqs, struct virtqueue
 	struct xvs_front *f = xvs_front_of(vdev);
 	unsigned int i, index = 0;
 
+	/*
+	 * In a kernel with CONFIG_XEN_VIRTIO the core has put its own grant operations on the
+	 * parent when it looked at the features. They know nothing of quarantine: ours again.
+	 */
+	set_dma_ops(&f->xbdev->dev, f->agreed.mode->ops);
 	/* From here on a broken device breaks its queues, those made below included. */
 	WRITE_ONCE(f->live, vdev);
 	for (i = 0; i < nvqs; i++) {

@@ -106,6 +106,8 @@ static void reset(struct virtio_device *vdev)
 		xvs_break(f, XVS_BROKEN, "the back end did not carry out a reset");
 	else
 		clear_bit(XVS_NEEDS_RESET, &f->flags);
+	/* It must not break the queues that are made after this. */
+	cancel_work_sync(&f->break_work);
 	f->status = 0;
 	xvs_synchronize_cbs(vdev);
 }

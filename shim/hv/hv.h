@@ -94,7 +94,7 @@ struct hv_dma {
 
 struct hv_dominfo {
 	uint16_t domid;
-	bool dying; /* being destroyed, or shut down */
+	bool dying; /* being destroyed, or shut down; not: suspended, which may go on */
 	bool hvm;   /* PVH or HVM: pfn = gfn */
 	uint64_t nr_pages;
 };

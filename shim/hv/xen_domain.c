@@ -10,6 +10,7 @@
 #include "hv/xen.h"
 
 #include <errno.h>
+#include <xen/sched.h>
 
 /* What both shapes of the library's answer have in common. */
 struct answer {
@@ -26,7 +27,10 @@ static int ask(xc_interface *xch, uint16_t domid, struct answer *a)
 	if (xc_domain_getinfo_single(xch, domid, &di) < 0)
 		return -errno;
 	a->info.domid = domid;
-	a->info.dying = di.flags & (XEN_DOMINF_dying | XEN_DOMINF_shutdown);
+	a->info.dying = di.flags & XEN_DOMINF_dying ||
+			(di.flags & XEN_DOMINF_shutdown &&
+			 (di.flags >> XEN_DOMINF_shutdownshift & XEN_DOMINF_shutdownmask) !=
+				 SHUTDOWN_suspend);
 	a->info.hvm = di.flags & XEN_DOMINF_hvm_guest;
 	a->info.nr_pages = di.tot_pages;
 	a->shared_info_frame = di.shared_info_frame;
@@ -46,7 +50,7 @@ static int ask(xc_interface *xch, uint16_t domid, struct answer *a)
 	if (n != 1 || di.domid != domid)
 		return -ESRCH;
 	a->info.domid = domid;
-	a->info.dying = di.dying || di.shutdown;
+	a->info.dying = di.dying || (di.shutdown && di.shutdown_reason != SHUTDOWN_suspend);
 	a->info.hvm = di.hvm;
 	a->info.nr_pages = di.nr_pages;
 	a->shared_info_frame = di.shared_info_frame;

@@ -29,24 +29,20 @@ static int map_data(struct journal *j, int fd)
 	return 0;
 }
 
-static void init_data(struct journal_data *d, uint16_t domid, unsigned int num_queues)
+static void init_data(struct journal_data *d)
 {
 	d->version = JOURNAL_VERSION;
 	d->size = sizeof(*d);
-	d->domid = domid;
-	d->num_queues = (uint16_t)num_queues;
 	for (unsigned int i = 0; i < JOURNAL_PINS; i++)
 		d->pin[i].handle = HV_HANDLE_NONE;
 	atomic_thread_fence(memory_order_release);
 	d->magic = JOURNAL_MAGIC; /* last: an unfinished file is no journal */
 }
 
-int journal_create(struct journal *j, const char *path, uint16_t domid, unsigned int num_queues)
+int journal_create(struct journal *j, const char *path)
 {
 	int fd = -1, rc;
 
-	if (num_queues > XVS_MAX_QUEUES)
-		return -EINVAL;
 	if (path) {
 		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (fd < 0)
@@ -61,7 +57,7 @@ int journal_create(struct journal *j, const char *path, uint16_t domid, unsigned
 	rc = map_data(j, fd);
 	if (rc)
 		goto err_unlink;
-	init_data(j->data, domid, num_queues);
+	init_data(j->data);
 	return 0;
 
 err_unlink:
@@ -75,8 +71,7 @@ err_unlink:
 static bool data_valid(const struct journal_data *d)
 {
 	return d->magic == JOURNAL_MAGIC && d->version == JOURNAL_VERSION &&
-	       d->size == sizeof(*d) && d->num_queues <= XVS_MAX_QUEUES &&
-	       d->dma_pages <= JOURNAL_DMA_PAGES_MAX;
+	       d->size == sizeof(*d) && d->dma_pages <= JOURNAL_DMA_PAGES_MAX;
 }
 
 int journal_open(struct journal *j, const char *path)
@@ -167,6 +162,10 @@ static int ops_reach(struct op_arrays *ops, const struct journal_data *d, struct
 
 	memset(ops, 0, sizeof(*ops));
 	if (dma) {
+		/* the worker wrote these two */
+		if (d->map_page > dma->npages || MAP_OP_PAGES > dma->npages - d->map_page ||
+		    d->unmap_page > dma->npages || UNMAP_OP_PAGES > dma->npages - d->unmap_page)
+			return -EINVAL;
 		ops->map = (void *)((char *)dma->va + (size_t)d->map_page * XVS_FRAME_SIZE);
 		ops->unmap = (void *)((char *)dma->va + (size_t)d->unmap_page * XVS_FRAME_SIZE);
 		return 0;

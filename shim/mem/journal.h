@@ -38,12 +38,12 @@ struct journal_used {
 /* One queue of the guest. */
 struct journal_queue {
 	uint16_t size; /* 0: not enabled */
-	uint16_t last_avail;
+	uint32_t last_avail; /* chains taken; the low half is the index in the available ring */
 	/* used_idx in the low half, number of elements in pub[] in the high half: one store
 	 * commits both */
 	_Atomic uint32_t used;
 	struct journal_used pub[JOURNAL_RING_MAX];
-	/* in flight: 1 << 16 | the available index it was taken at; 0: free */
+	/* in flight: 1 << 31 | the value of last_avail it was taken at; 0: free */
 	_Atomic uint32_t inflight[JOURNAL_RING_MAX];
 };
 
@@ -74,8 +74,6 @@ struct session_stats {
 struct journal_data {
 	uint32_t magic, version;
 	uint64_t size;
-	uint16_t domid;
-	uint16_t num_queues;
 	_Atomic uint32_t epoch;
 	/* DMA memory: what to unmap when no process holds it any more */
 	_Atomic uint32_t dma_pages;
@@ -101,7 +99,7 @@ struct journal {
  * Creates the file (mode 0600; -EEXIST when it is there) or opens one left behind (-EINVAL: not
  * a journal of this version). path NULL: anonymous memory, for a simulation.
  */
-int journal_create(struct journal *j, const char *path, uint16_t domid, unsigned int num_queues);
+int journal_create(struct journal *j, const char *path);
 int journal_open(struct journal *j, const char *path);
 void journal_close(struct journal *j);
 

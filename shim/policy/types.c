@@ -30,17 +30,6 @@ enum {
 /* "Block Device", config layout: offsets. */
 enum { BLK_CFG_SIZE_MAX = 8, BLK_CFG_SEG_MAX = 12, BLK_CFG_WCE = 32, BLK_CFG_NUM_QUEUES = 34 };
 
-/*
- * "Network Device". Without MQ the control queue is queue 2 whatever the device has: with it
- * the queue's number follows a config field that 32 queues might force us to change. Hash
- * reports, RSS and notification coalescing are left out: not tried.
- */
-#define NET_FEATURES                                                                              \
-	(BIT(0) /* CSUM */ | BIT(1) /* GUEST_CSUM */ | BIT(3) /* MTU */ | BIT(5) /* MAC */ |      \
-	 0xff80ull /* bits 7 to 15: GUEST_TSO4 to MRG_RXBUF */ | BIT(16) /* STATUS */ |           \
-	 BIT(17) /* CTRL_VQ */ | BIT(18) /* CTRL_RX */ | BIT(19) /* CTRL_VLAN */ |                \
-	 BIT(21) /* GUEST_ANNOUNCE */ | BIT(23) /* CTRL_MAC_ADDR */ | BIT(63) /* SPEED_DUPLEX */)
-
 static uint32_t get32(const uint8_t *p)
 {
 	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
@@ -94,7 +83,7 @@ static bool blk_config_writable(unsigned int off, unsigned int len)
 #define FRAMES "its requests carry memory addresses, which this transport does not translate"
 
 static const struct vtype types[] = {
-	{ .device_id = 1, .name = "net", .feature_mask = NET_FEATURES, .config_len = 20 },
+	{ .device_id = 1, .name = "net", .refuse = UNTRIED },
 	{ .device_id = 2,
 	  .name = "blk",
 	  .config_len = 72,
@@ -103,7 +92,7 @@ static const struct vtype types[] = {
 	  .limit_config = blk_limit_config,
 	  .config_writable = blk_config_writable },
 	{ .device_id = 3, .name = "console", .refuse = UNTRIED },
-	{ .device_id = 4, .name = "rng" },
+	{ .device_id = 4, .name = "rng", .refuse = UNTRIED },
 	{ .device_id = 5,
 	  .name = "balloon",
 	  .refuse = "its requests are lists of page frames: the device would take pages of the "

@@ -57,7 +57,8 @@ static int plan_table(struct session *s, struct candidate *c, const struct vring
 		*why = "indirect table lies in a ring or the control page";
 	if (*why)
 		return -EINVAL;
-	if (s->batch.copy_n + c->table_range.npages > BATCH_COPIES)
+	if (s->batch.copy_n + c->table_range.npages > BATCH_COPIES ||
+	    d->len / sizeof(*d) > BATCH_DESCS - s->batch.desc_n)
 		return -ENOSPC;
 	va = scratch_take(s, d->len, &to);
 	if (!va)
@@ -69,6 +70,8 @@ static int plan_table(struct session *s, struct candidate *c, const struct vring
 		add_copy(s, c->table_range.gref + 1, 0, maddr_add(to, first), d->len - first);
 	c->table = va;
 	c->indirect_n = (uint16_t)(d->len / sizeof(*d));
+	c->desc = s->batch.desc_n; /* room for what it can hold at most */
+	s->batch.desc_n += c->indirect_n;
 	return 0;
 }
 
@@ -145,20 +148,23 @@ static chain_error gather_queue(struct session *s, struct squeue *q)
 	return NULL;
 }
 
-static bool copy_tables(struct session *s)
+/* 0; -EFAULT: the guest's doing; -EAGAIN: later it may work; other: the hypercall failed. */
+static int copy_tables(struct session *s)
 {
 	struct batch *b = &s->batch;
+	int rc;
 
 	if (!b->copy_n)
-		return true;
+		return 0;
 	stat_add(&s->st->copy_calls, 1);
 	stat_add(&s->st->copy_ops, b->copy_n);
-	if (s->hv->ops->gnt_copy(s->hv, s->copy_op, b->copy_n))
-		return false;
-	for (unsigned int i = 0; i < b->copy_n; i++)
-		if (s->copy_op[i].status != HV_STATUS_OKAY)
-			return false;
-	return true;
+	rc = s->hv->ops->gnt_copy(s->hv, s->copy_op, b->copy_n);
+	for (unsigned int i = 0; i < b->copy_n && !rc; i++) {
+		if (s->copy_op[i].status == HV_STATUS_OKAY)
+			continue;
+		rc = hv_status_errno(s->copy_op[i].status) == -EAGAIN ? -EAGAIN : -EFAULT;
+	}
+	return rc;
 }
 
 static chain_error parse_tables(struct session *s)
@@ -171,18 +177,32 @@ static chain_error parse_tables(struct session *s)
 
 		if (!c->indirect_n)
 			continue;
-		if (BATCH_DESCS - b->desc_n < c->indirect_n) {
-			b->chain_n = i; /* the rest comes with the next batch */
-			return NULL;
-		}
-		c->desc = b->desc_n;
 		why = chain_walk_table(c->table, c->indirect_n, &b->desc[c->desc],
-				       BATCH_DESCS - c->desc, &c->desc_n);
+				       c->indirect_n, &c->desc_n);
 		if (why)
 			return why;
-		b->desc_n += c->desc_n;
 	}
 	return NULL;
+}
+
+/* Tables of the batch into private memory, and parsed there. false: there is no batch. */
+static bool take_tables(struct session *s)
+{
+	chain_error why;
+	int rc = copy_tables(s);
+
+	if (rc == -EAGAIN)
+		s->shortage = true;
+	else if (rc == -EFAULT)
+		session_break(s, "an indirect table cannot be read");
+	else if (rc)
+		s->fatal = rc;
+	if (rc)
+		return false;
+	why = parse_tables(s);
+	if (why)
+		session_break(s, "%s", why);
+	return !why;
 }
 
 unsigned int batch_gather(struct session *s)
@@ -202,16 +222,7 @@ unsigned int batch_gather(struct session *s)
 		if (why)
 			session_break(s, "queue %u: %s", index, why);
 	}
-	if (!why && !copy_tables(s)) {
-		why = "an indirect table cannot be read";
-		session_break(s, "%s", why);
-	}
-	if (!why) {
-		why = parse_tables(s);
-		if (why)
-			session_break(s, "%s", why);
-	}
-	if (why)
+	if (why || !take_tables(s))
 		b->chain_n = 0;
 	s->turn = (s->turn + 1) % s->num_queues;
 	return b->chain_n;

@@ -10,7 +10,7 @@
 /* A chain's pages must fit into what is left of the unmap batch. */
 static bool unmap_room(const struct session *s, const struct squeue *q)
 {
-	return JOURNAL_BATCH - s->pins.unmap_n >= q->ring.size;
+	return JOURNAL_BATCH - s->pins.unmap_n >= q->shadow.size;
 }
 
 static void drop_pins(struct session *s, uint16_t pin)

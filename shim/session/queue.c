@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#define PART_PAGES_MAX 3 /* of SHADOW_MAX entries, at any offset */
+#define PART_PAGES_MAX 2 /* of SHADOW_MAX entries, at any offset of their alignment */
 
 static void filter_set(struct ring_refs *refs, uint32_t gref)
 {
@@ -51,9 +51,9 @@ static int map_part(struct session *s, struct ring_map *m, uint64_t daddr, uint3
 	rc = ring_refs_add(&s->refs, range);
 	if (rc)
 		return rc;
-	rc = s->hv->ops->host_map(s->hv, s->p.domid, gref, range.npages, writable, &m->va);
-	if (rc)
-		return rc;
+	/* What gntdev says of a refused grant tells nothing of whose fault it was. */
+	if (s->hv->ops->host_map(s->hv, s->p.domid, gref, range.npages, writable, &m->va))
+		return -EAGAIN;
 	m->npages = range.npages;
 	*va = (char *)m->va + range.offset;
 	return 0;
@@ -115,6 +115,7 @@ static const char *check_entry(const struct session *s, unsigned int index,
 int squeue_enable(struct session *s, unsigned int index, const char **why)
 {
 	struct squeue *q = &s->queue[index];
+	unsigned int refs = s->refs.n;
 	struct xvs_queue e;
 	int rc;
 
@@ -125,13 +126,11 @@ int squeue_enable(struct session *s, unsigned int index, const char **why)
 	*why = "ring addresses are not valid grants";
 	rc = map_ring(s, q, &e);
 	if (rc)
-		return rc;
+		goto err_refs;
 	*why = "event channel cannot be bound";
 	rc = s->hv->ops->evtchn_bind(s->hv, s->p.domid, e.evtchn, &q->port);
-	if (rc) {
-		unmap_parts(s, q);
-		return rc;
-	}
+	if (rc)
+		goto err_unmap;
 	q->log = &s->log->queue[index];
 	q->masked = false;
 	q->blocked = false;
@@ -139,6 +138,12 @@ int squeue_enable(struct session *s, unsigned int index, const char **why)
 	q->enabled = true;
 	*why = NULL;
 	return 0;
+
+err_unmap:
+	unmap_parts(s, q);
+err_refs:
+	s->refs.n = refs; /* their bits in the filter only cost a look */
+	return rc;
 }
 
 void squeue_disable(struct session *s, unsigned int index)

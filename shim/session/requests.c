@@ -225,6 +225,7 @@ static int carry_out(struct session *s, const struct xvs_request *req)
 bool session_serve_control(struct session *s)
 {
 	struct xvs_request req;
+	uint8_t before = s->status;
 	int result;
 
 	if (!control_take(&s->ctrl, &req))
@@ -234,6 +235,8 @@ bool session_serve_control(struct session *s)
 	session_keep_status(s);
 	control_answer(&s->ctrl, &req, result, s->status);
 	s->hv->ops->evtchn_notify(s->hv, s->ctrl_port);
+	if (s->status != before && s->p.on_status)
+		s->p.on_status(s->p.arg, s->status);
 	return true;
 }
 
@@ -265,9 +268,9 @@ static int settle_used(struct squeue *q)
 }
 
 /* How long ago a chain was taken, in chains; the newest can be 0, see below. */
-static uint16_t age_of(const struct squeue *q, uint16_t head)
+static uint32_t age_of(const struct squeue *q, uint16_t head)
 {
-	return (uint16_t)(q->log->last_avail - (uint16_t)atomic_load(&q->log->inflight[head]));
+	return (q->log->last_avail - atomic_load(&q->log->inflight[head])) & 0x7fffffff;
 }
 
 /* Chains in flight, in the order they were taken; also corrects last_avail. */
@@ -288,7 +291,7 @@ static void collect_resume(struct squeue *q)
 	/* The worker died between noting the newest chain and moving last_avail past it. */
 	if (n && age_of(q, q->resume[n - 1]) == 0)
 		q->log->last_avail++;
-	q->ring.last_avail = q->log->last_avail;
+	q->ring.last_avail = (uint16_t)q->log->last_avail;
 	q->resume_n = n;
 	q->resume_at = 0;
 }

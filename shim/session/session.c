@@ -59,7 +59,9 @@ int session_quiesce(struct session *s, bool forget)
 	if (held)
 		log_limited(&s->limit, LOG_INFO, "%s: device reset, then %u pages unmapped",
 			    s->p.name, held);
-	pins_unmap_all(&s->pins);
+	rc = pins_unmap_all(&s->pins);
+	if (rc && journal_live(s->p.journal))
+		return rc; /* still mapped and on record: the keeper's to finish */
 	for (unsigned int i = 0; i < s->num_queues; i++) {
 		squeue_disable(s, i);
 		if (forget)
@@ -95,11 +97,12 @@ void session_break(struct session *s, const char *fmt, ...)
 	keep_reason(s->st, reason);
 	stat_add(&s->st->broken, 1);
 	s->broken = true;
+	/* Before the queues are forgotten: a successor must not take it for a sound device. */
+	s->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	session_keep_status(s);
 	rc = session_quiesce(s, true);
 	if (rc)
 		s->fatal = rc;
-	s->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-	session_keep_status(s);
 	control_set_status(&s->ctrl, s->status);
 	s->hv->ops->evtchn_notify(s->hv, s->ctrl_port);
 }
@@ -226,6 +229,19 @@ err_free:
 	return rc;
 }
 
+/*
+ * Tries again what could not be had. That goes for chains that wait for completions too: those of
+ * the batch that failed, which they were behind, will not come.
+ */
+static void end_shortage(struct session *s)
+{
+	if (!s->shortage)
+		return;
+	s->shortage = false;
+	for (unsigned int i = 0; i < s->num_queues; i++)
+		s->queue[i].blocked = false;
+}
+
 /* One turn: control, completions, new chains. */
 static bool turn(struct session *s)
 {
@@ -233,7 +249,7 @@ static bool turn(struct session *s)
 
 	s->batch_calls = 0;
 	if (session_harvest(s)) {
-		s->shortage = false;
+		end_shortage(s);
 		work = true;
 	}
 	if (!s->broken && session_submit(s))
@@ -366,7 +382,7 @@ static void take_irq(struct session *s)
 	int cause = s->dev->ops->irq_ack(s->dev);
 
 	stat_add(&s->st->dev_irqs, 1);
-	if (cause == -ENODEV) {
+	if (cause < 0) {
 		session_break(s, "the nested device is gone");
 	} else if (cause > 0 && (cause & XDEV_IRQ_CONFIG)) {
 		if (s->live && (s->dev->ops->get_status(s->dev) & VIRTIO_CONFIG_S_NEEDS_RESET)) {
@@ -396,22 +412,19 @@ static bool wait_events(struct session *s, int stop_fd, int timeout)
 	return fd[0].revents;
 }
 
+/* Nothing to do: arms all notifications and sleeps. Returns whether to stop. */
 static bool idle(struct session *s, int stop_fd)
 {
 	int timeout = s->shortage ? RETRY_MS : -1;
 	uint64_t start;
 	bool stop;
 
-	if (spin(s))
-		return false;
 	arm(s);
-	if (work_pending(s)) {
-		disarm(s);
-		return false;
-	}
+	if (work_pending(s))
+		timeout = 0; /* it came meanwhile; whoever wants us to stop is heard all the same */
 	start = now_us();
 	stop = wait_events(s, stop_fd, timeout);
-	s->shortage = false;
+	end_shortage(s);
 	disarm(s);
 	adapt_poll(s, now_us() - start);
 	return stop;
@@ -423,7 +436,7 @@ int session_run(struct session *s, int stop_fd)
 	bool stop = false;
 
 	while (!stop && !s->fatal) {
-		if (!turn(s))
+		if (!turn(s) && !spin(s))
 			stop = idle(s, stop_fd);
 		else if (++busy % STOP_CHECK_TURNS == 0)
 			stop = wait_events(s, stop_fd, 0);

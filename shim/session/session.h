@@ -30,6 +30,9 @@ struct session_params {
 	unsigned int poll_us; /* poll for this long before waiting for an event; 0: never */
 	bool resume;          /* take a live device over from a dead worker */
 	const char *name;     /* for log lines, e.g. "guest 3 device 0" */
+	/* Told the device status after each request that changed it; may be NULL. */
+	void (*on_status)(void *arg, uint8_t status);
+	void *arg;
 };
 
 /* DMA pages a session on this device needs. */

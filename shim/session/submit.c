@@ -39,10 +39,10 @@ static void take_chain(struct candidate *c)
 		q->resume_at++;
 		return;
 	}
-	atomic_store_explicit(&q->log->inflight[c->head], 1u << 16 | q->ring.last_avail,
+	atomic_store_explicit(&q->log->inflight[c->head], 1u << 31 | q->log->last_avail,
 			      memory_order_release);
-	q->ring.last_avail++;
-	__atomic_store_n(&q->log->last_avail, q->ring.last_avail, __ATOMIC_RELEASE);
+	__atomic_store_n(&q->log->last_avail, q->log->last_avail + 1, __ATOMIC_RELEASE);
+	q->ring.last_avail = (uint16_t)q->log->last_avail;
 }
 
 static unsigned int hand_over(struct session *s)

@@ -25,7 +25,7 @@ static chain_error measure(struct session *s, struct candidate *c, unsigned int 
 
 		if (daddr_decode_grant(d[i].daddr, d[i].len, &range))
 			return "address is not a grant";
-		if (range.npages > SHADOW_MAX || *pages + range.npages > c->q->ring.size)
+		if (range.npages > SHADOW_MAX || *pages + range.npages > c->q->shadow.size)
 			return "chain covers more pages than the queue has entries";
 		if (ring_refs_hit(&s->refs, range.gref, range.npages))
 			return "buffer lies in a ring or the control page";

@@ -40,9 +40,8 @@ RELEASES = tuple(XEN_VERSION)
 PACKAGES = """
     linux-image-amd64 linux-headers-amd64 initramfs-tools busybox-static zstd
     xen-hypervisor-{xen}-amd64 xen-utils-{xen} xenstore-utils qemu-system-xen
-    gcc libc6-dev make autoconf autoconf-archive automake libtool pkg-config
-    libxen-dev libev-dev libseccomp-dev libjson-c-dev uthash-dev libpciaccess-dev
-    libcap-ng-dev check
+    gcc libc6-dev make autoconf automake pkg-config
+    libxen-dev libev-dev libseccomp-dev libjson-c-dev uthash-dev check
     udev kmod iproute2 procps util-linux mount pciutils strace psmisc
     e2fsprogs xfsprogs fio jq
 """
@@ -100,13 +99,16 @@ def try_lock(handle):
 
 def source_files():
     """The files of the project as a user would get them: tracked, or new and not ignored."""
-    command = ["git", "-C", str(PROJECT), "ls-files", "-z", "-co", "--exclude-standard"]
+    # A checkout may belong to another user, as in a container of a CI.
+    command = ["git", "-c", "safe.directory=*", "-C", str(PROJECT), "ls-files", "-z", "-co", "--exclude-standard"]
     try:
         listed = subprocess.run(command, check=True, capture_output=True).stdout
         names = [name.decode() for name in listed.split(b"\0") if name]
     except (OSError, subprocess.CalledProcessError):
         # An unpacked release tarball has no git: take all of it.
         names = [str(path.relative_to(PROJECT)) for path in PROJECT.rglob("*")]
+        names = [name for name in names
+                 if not name.startswith((".git/", "build/", "build-", "autom4te.cache/"))]
     names = [name for name in names if (PROJECT / name).is_file()]
     return sorted(set(names))
 

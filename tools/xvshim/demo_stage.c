@@ -125,7 +125,7 @@ static int start_session(struct demo *d)
 
 	if (pipe(d->stop))
 		return say(d, "pipe", -1);
-	rc = journal_create(&d->journal, NULL, DEMO_GUEST, d->disk->num_queues);
+	rc = journal_create(&d->journal, NULL);
 	if (rc)
 		return say(d, "journal", rc);
 	rc = pthread_create(&d->thread, NULL, session_thread, d);

@@ -20,7 +20,8 @@ static const struct command commands[] = {
 	  OPT_TAKE | OPT_TIMEOUT, 2, 2, cmd_attach },
 	{ "detach", "DOMAIN [pci:BDF] [--force] [--timeout S]", "take a device back",
 	  "The guest lets go first; then the device goes back to its earlier driver.\n"
-	  "  --force      do not wait for the guest: its driver sees a dead device\n"
+	  "  --force      do not wait for the guest: its driver sees a dead device, and\n"
+	  "               requests it has in flight stay so until the guest reboots\n"
 	  "  --timeout S  seconds the guest may take (10)\n",
 	  OPT_FORCE | OPT_TIMEOUT, 1, 2, cmd_detach },
 	{ "list", "", "devices that are attached", "", 0, 0, 0, cmd_list },

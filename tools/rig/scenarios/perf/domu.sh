@@ -14,7 +14,7 @@ for round in 1 2; do
 		disk=$(rig-wait $path-$round 120)
 		rig-until 20 test -b "$disk"
 		for depth in 1 32; do
-			echo "$depth $path $(iops "$disk" "$depth")" | tee -a /tmp/iops
+			echo "figure: 4 KiB random read, depth $depth, $path: $(iops "$disk" "$depth") IOPS"
 		done
 		rig-signal $path-done-$round
 	done
