@@ -8,6 +8,8 @@
 
 #include "hv/frames.h"
 
+#include "util/refused.h"
+
 #include <errno.h>
 #include <xvshim/protocol.h>
 
@@ -28,9 +30,9 @@ static inline int daddr_decode_grant(uint64_t daddr, uint32_t len, struct gref_r
 	uint64_t offset = daddr & XVS_FRAME_MASK;
 	uint64_t npages = (offset + len + XVS_FRAME_MASK) >> XVS_FRAME_SHIFT;
 
-	if (!len || !(daddr & XVS_DADDR_GRANT) || (daddr & XVS_DADDR_RESERVED))
+	if (refused(!len || (daddr & (XVS_DADDR_GRANT | XVS_DADDR_RESERVED)) != XVS_DADDR_GRANT))
 		return -EINVAL;
-	if (first + npages - 1 > UINT32_MAX)
+	if (refused(first + npages - 1 > UINT32_MAX))
 		return -EINVAL;
 	range->gref = (uint32_t)first;
 	range->offset = (uint32_t)offset;

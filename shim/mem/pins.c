@@ -29,22 +29,6 @@ void pins_open(struct pins *p, struct hv *hv, struct journal *j, const struct hv
 		p->free[i] = (uint16_t)(JOURNAL_PINS - 1 - i);
 }
 
-uint16_t pins_add(struct pins *p, uint32_t gref, bool writable)
-{
-	uint16_t pin = p->free[--p->free_n];
-
-	p->map_op[p->map_n] = (struct hv_map_op){
-		.flags = HV_MAP_DEVICE | (writable ? 0 : HV_MAP_READONLY),
-		.gref = gref,
-		.domid = p->domid,
-		.status = HV_STATUS_PENDING,
-		.handle = HV_HANDLE_NONE,
-	};
-	p->map_pin[p->map_n++] = pin;
-	p->log->pin[pin].gref = gref;
-	return pin;
-}
-
 void pins_undo(struct pins *p, unsigned int map_n)
 {
 	while (p->map_n > map_n)
@@ -117,19 +101,6 @@ int pins_map(struct pins *p, uint32_t *gref)
 		undo_partial(p);
 	p->map_n = 0;
 	return rc ? rc : err;
-}
-
-bool pins_drop(struct pins *p, uint16_t pin)
-{
-	if (p->unmap_n == JOURNAL_BATCH)
-		return false;
-	p->unmap_op[p->unmap_n] = (struct hv_unmap_op){
-		.maddr = p->log->pin[pin].maddr,
-		.handle = p->log->pin[pin].handle,
-		.status = HV_STATUS_PENDING,
-	};
-	p->unmap_pin[p->unmap_n++] = pin;
-	return true;
 }
 
 int pins_unmap(struct pins *p)

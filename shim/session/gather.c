@@ -50,13 +50,13 @@ static int plan_table(struct session *s, struct candidate *c, const struct vring
 	void *va;
 
 	*why = chain_check_indirect(d, c->q->ring.size);
-	if (!*why && (daddr_decode_grant(d->addr, d->len, &c->table_range) ||
-		      c->table_range.npages > 2))
-		*why = "address of an indirect table is not a grant";
-	if (!*why && ring_refs_hit(&s->refs, c->table_range.gref, c->table_range.npages))
-		*why = "indirect table lies in a ring or the control page";
-	if (*why)
+	if (refused(*why != NULL))
 		return -EINVAL;
+	if (daddr_decode_grant(d->addr, d->len, &c->table_range) ||
+	    refused(c->table_range.npages > 2))
+		return refuse(why, "address of an indirect table is not a grant");
+	if (refused(ring_refs_hit(&s->refs, c->table_range.gref, c->table_range.npages)))
+		return refuse(why, "indirect table lies in a ring or the control page");
 	if (s->batch.copy_n + c->table_range.npages > BATCH_COPIES)
 		return -ENOSPC;
 	va = scratch_take(s, d->len, &to);
@@ -92,57 +92,57 @@ static int read_chain(struct session *s, struct candidate *c, chain_error *why)
 	return 0;
 }
 
-/* The i-th chain of the queue that is to be taken, resumed ones first. */
-static bool next_head(struct squeue *q, unsigned int i, unsigned int waiting, struct candidate *c)
-{
-	unsigned int resumed = q->resume_n - q->resume_at;
-
-	c->resumed = i < resumed;
-	if (c->resumed)
-		c->head = q->resume[q->resume_at + i];
-	else if (i - resumed < waiting)
-		c->head = guest_ring_head(&q->ring, i - resumed);
-	else
-		return false;
-	return true;
-}
-
 /* In flight, or in this batch already. Marks it. */
-static bool head_taken(struct squeue *q, uint16_t head)
+static inline bool head_taken(struct squeue *q, unsigned int head)
 {
-	uint64_t bit = 1ull << (head % 64);
-	bool taken = q->gathered[head / 64] & bit;
+	uint64_t bit = 1ull << (head % 64), *word = &q->gathered[head / 64];
+	bool taken = *word & bit;
 
-	q->gathered[head / 64] |= bit;
+	*word |= bit;
 	return taken || atomic_load_explicit(&q->log->inflight[head], memory_order_relaxed);
 }
 
-/* Chains of one queue. Returns the reason if the guest broke a rule. */
-static chain_error gather_queue(struct session *s, struct squeue *q)
+/* One more chain for the batch. As plan_table; -ENOSPC: the batch is full. */
+static int gather_chain(struct session *s, struct squeue *q, unsigned int head, bool resumed,
+			chain_error *why)
 {
 	struct batch *b = &s->batch;
+	struct candidate *c = &b->chain[b->chain_n];
+	int rc;
+
+	if (b->chain_n == BATCH_CHAINS)
+		return -ENOSPC;
+	if (refused(head >= q->ring.size))
+		return refuse(why, "head outside the descriptor table");
+	if (!resumed && refused(head_taken(q, head)))
+		return refuse(why, "head is in flight already");
+	c->q = q;
+	c->head = (uint16_t)head;
+	c->resumed = resumed;
+	c->indirect_n = 0;
+	c->seg_n = 0;
+	rc = read_chain(s, c, why);
+	b->chain_n += !rc;
+	return rc;
+}
+
+/* Chains of one queue, resumed ones first. Returns the reason if the guest broke a rule. */
+static chain_error gather_queue(struct session *s, struct squeue *q)
+{
 	int waiting = guest_ring_waiting(&q->ring);
 	chain_error why = NULL;
+	int rc = 0;
 
-	if (waiting < 0 || waiting + q->shadow.inflight + (int)(q->resume_n - q->resume_at) >
-				   q->ring.size)
+	if (refused(waiting < 0 ||
+		    waiting + q->shadow.inflight + (int)(q->resume_n - q->resume_at) >
+			    q->ring.size))
 		return "available index runs ahead of the ring";
 	memset(q->gathered, 0, sizeof(q->gathered));
-	for (unsigned int i = 0; b->chain_n < BATCH_CHAINS; i++) {
-		struct candidate *c = &b->chain[b->chain_n];
-
-		*c = (struct candidate){ .q = q };
-		if (!next_head(q, i, (unsigned int)waiting, c))
-			return NULL;
-		if (c->head >= q->ring.size)
-			return "head outside the descriptor table";
-		if (!c->resumed && head_taken(q, c->head))
-			return "head is in flight already";
-		if (read_chain(s, c, &why))
-			return why;
-		b->chain_n++;
-	}
-	return NULL;
+	for (unsigned int i = q->resume_at; i < q->resume_n && !rc; i++)
+		rc = gather_chain(s, q, q->resume[i], true, &why);
+	for (int i = 0; i < waiting && !rc; i++)
+		rc = gather_chain(s, q, guest_ring_head(&q->ring, (unsigned int)i), false, &why);
+	return rc == -EINVAL ? why : NULL;
 }
 
 static bool copy_tables(struct session *s)

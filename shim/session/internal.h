@@ -12,6 +12,9 @@
 #include "ring/shadow.h"
 #include "session/session.h"
 #include "util/log.h"
+#include "util/refused.h"
+
+#include <errno.h>
 
 #define BATCH_CHAINS 128u   /* chains taken at once, all queues together */
 #define BATCH_DESCS 1024u   /* their descriptors */
@@ -51,15 +54,14 @@ struct candidate {
 	struct gref_range table_range;
 	unsigned int desc, desc_n; /* its descriptors, in batch.desc */
 	unsigned int seg, seg_n;   /* its segments, in batch.seg */
+	uint16_t first_pin;
 	uint32_t readable, writable; /* bytes */
 };
 
 struct batch {
 	struct candidate chain[BATCH_CHAINS];
 	struct chain_desc desc[BATCH_DESCS];
-	struct shadow_seg seg[JOURNAL_BATCH];
-	uint16_t seg_pin[JOURNAL_BATCH];
-	uint32_t seg_off[JOURNAL_BATCH];
+	struct shadow_seg seg[JOURNAL_BATCH]; /* segment i is page i of the map batch */
 	unsigned int chain_n, desc_n, copy_n, seg_n;
 	unsigned int scratch_page, scratch_off;
 };
@@ -106,6 +108,13 @@ struct session {
 	unsigned int poll_us;     /* adapted, at most p.poll_us */
 };
 
+/* The way out of a function that found a rule broken. */
+static inline int refuse(chain_error *why, const char *reason)
+{
+	*why = reason;
+	return -EINVAL;
+}
+
 static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
 {
 	/* one writer: no locked instruction needed */
@@ -136,7 +145,16 @@ void squeue_disable(struct session *s, unsigned int index);
 /* Starts the shadow ring on the device. The device has FEATURES_OK and not DRIVER_OK. */
 int squeue_start(struct session *s, unsigned int index, uint64_t dev_features);
 void session_count_inflight(struct session *s);
-bool ring_refs_hit(const struct ring_refs *refs, uint32_t gref, unsigned int npages);
+/* The slow half of ring_refs_hit. */
+bool ring_refs_contain(const struct ring_refs *refs, uint32_t gref);
+static inline bool ring_refs_hit(const struct ring_refs *refs, uint32_t gref, unsigned int npages)
+{
+	for (unsigned int i = 0; i < npages; i++, gref++)
+		if ((refs->filter[gref / 64 % 64] >> (gref % 64) & 1) &&
+		    ring_refs_contain(refs, gref))
+			return true;
+	return false;
+}
 int ring_refs_add(struct ring_refs *refs, struct gref_range range);
 
 /* gather.c: chains of the guest rings into the batch, their tables copied, their form checked. */

@@ -20,18 +20,10 @@ int ring_refs_add(struct ring_refs *refs, struct gref_range range)
 	return 0;
 }
 
-static bool in_ranges(const struct ring_refs *refs, uint32_t gref)
+bool ring_refs_contain(const struct ring_refs *refs, uint32_t gref)
 {
 	for (unsigned int i = 0; i < refs->n; i++)
 		if (gref - refs->range[i].gref < refs->range[i].npages)
-			return true;
-	return false;
-}
-
-bool ring_refs_hit(const struct ring_refs *refs, uint32_t gref, unsigned int npages)
-{
-	for (unsigned int i = 0; i < npages; i++, gref++)
-		if ((refs->filter[gref / 64 % 64] >> (gref % 64) & 1) && in_ranges(refs, gref))
 			return true;
 	return false;
 }

@@ -48,25 +48,31 @@ static void take_chain(struct candidate *c)
 static unsigned int hand_over(struct session *s)
 {
 	struct batch *b = &s->batch;
+	uint64_t descs = 0, indirect = 0, readable = 0, writable = 0;
 	unsigned int chains = 0;
 
 	for (unsigned int i = 0; i < b->chain_n; i++) {
 		struct candidate *c = &b->chain[i];
-		struct shadow_chain chain = { .guest_head = c->head, .writable = c->writable };
+		struct shadow_chain chain = { .guest_head = c->head,
+					      .first_pin = c->first_pin,
+					      .writable = c->writable };
 
 		if (!c->seg_n)
 			continue;
-		chain.first_pin = b->seg_pin[c->seg];
 		take_chain(c);
 		shadow_add(&c->q->shadow, &b->seg[c->seg], c->seg_n, &chain);
 		if (!chains)
 			trace_chain(s, c);
 		chains++;
-		stat_add(&s->st->descs, c->desc_n);
-		stat_add(&s->st->indirect, c->indirect_n != 0);
-		stat_add(&s->st->bytes_read, c->readable);
-		stat_add(&s->st->bytes_written, c->writable);
+		descs += c->desc_n;
+		indirect += c->indirect_n != 0;
+		readable += c->readable;
+		writable += c->writable;
 	}
+	stat_add(&s->st->descs, descs);
+	stat_add(&s->st->indirect, indirect);
+	stat_add(&s->st->bytes_read, readable);
+	stat_add(&s->st->bytes_written, writable);
 	return chains;
 }
 

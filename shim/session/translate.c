@@ -12,75 +12,84 @@ static bool overlap(const struct gref_range *a, const struct gref_range *b)
 	return a->gref - b->gref < b->npages || b->gref - a->gref < a->npages;
 }
 
-/* Pages the chain covers and its direction, from its private descriptors. */
-static chain_error measure(struct session *s, struct candidate *c, unsigned int *pages)
-{
-	const struct chain_desc *d = &s->batch.desc[c->desc];
-	uint64_t readable, writable;
-	chain_error why = chain_check(d, c->desc_n, &readable, &writable);
-
-	*pages = 0;
-	for (unsigned int i = 0; i < c->desc_n && !why; i++) {
-		struct gref_range range;
-
-		if (daddr_decode_grant(d[i].daddr, d[i].len, &range))
-			return "address is not a grant";
-		if (range.npages > SHADOW_MAX || *pages + range.npages > c->q->ring.size)
-			return "chain covers more pages than the queue has entries";
-		if (ring_refs_hit(&s->refs, range.gref, range.npages))
-			return "buffer lies in a ring or the control page";
-		if (c->indirect_n && d[i].writable && overlap(&c->table_range, &range))
-			return "buffer lies in its own indirect table";
-		*pages += range.npages;
-	}
-	c->writable = (uint32_t)writable;
-	c->readable = (uint32_t)readable;
-	return why;
-}
-
-/* Adds the pages of one descriptor to the batch. Room was checked. */
-static void add_desc(struct session *s, const struct chain_desc *d)
+/*
+ * Checks one descriptor and adds its pages to the batch. `pages`: those the chain has already;
+ * *link: where its list of pins goes on. Errors as of add_descs.
+ */
+static int add_desc(struct session *s, const struct candidate *c, const struct chain_desc *d,
+		    unsigned int *pages, uint16_t **link, chain_error *why)
 {
 	struct batch *b = &s->batch;
+	struct shadow_seg *seg = &b->seg[b->seg_n];
 	struct gref_range range;
 	uint32_t left = d->len;
 
 	if (daddr_decode_grant(d->daddr, d->len, &range))
-		return; /* measure() refused it */
-	for (uint32_t i = 0; i < range.npages; i++) {
+		return refuse(why, "address is not a grant");
+	if (refused(range.npages > c->q->ring.size - *pages))
+		return refuse(why, "chain covers more pages than the queue has entries");
+	if (refused(ring_refs_hit(&s->refs, range.gref, range.npages)))
+		return refuse(why, "buffer lies in a ring or the control page");
+	if (refused(c->indirect_n && d->writable && overlap(&c->table_range, &range)))
+		return refuse(why, "buffer lies in its own indirect table");
+	if (!pins_room(&s->pins, range.npages))
+		return range.npages > JOURNAL_BATCH - s->pins.map_n ? -EAGAIN : -ENOSPC;
+	for (uint32_t i = 0; i < range.npages; i++, seg++) {
 		uint32_t part = XVS_FRAME_SIZE - range.offset;
+		uint16_t pin = pins_add(&s->pins, range.gref + i, d->writable);
 
+		**link = pin;
+		*link = &s->pins.next[pin];
 		part = left < part ? left : part;
-		b->seg_pin[b->seg_n] = pins_add(&s->pins, range.gref + i, d->writable);
-		b->seg_off[b->seg_n] = range.offset;
-		b->seg[b->seg_n++] = (struct shadow_seg){ .len = part, .writable = d->writable };
+		/* the frame is added when it is known */
+		*seg = (struct shadow_seg){ .maddr = { range.offset }, .len = part,
+					    .writable = d->writable };
 		left -= part;
 		range.offset = 0;
 	}
+	b->seg_n += range.npages;
+	*pages += range.npages;
+	return 0;
 }
 
-static void link_pins(struct session *s, const struct candidate *c)
+/* -EINVAL with *why, -EAGAIN: the batch is full, -ENOSPC: the queue waits for completions. */
+static int add_descs(struct session *s, struct candidate *c, unsigned int *pages, chain_error *why)
 {
-	const uint16_t *pin = &s->batch.seg_pin[c->seg];
+	const struct chain_desc *d = &s->batch.desc[c->desc], *end = d + c->desc_n;
+	struct chain_sum sum = { 0 };
+	uint16_t *link = &c->first_pin;
+	int rc;
 
-	for (unsigned int i = 0; i < c->seg_n; i++)
-		s->pins.next[pin[i]] = i + 1 < c->seg_n ? pin[i + 1] : PIN_NONE;
+	for (; d < end; d++) {
+		*why = chain_check_next(d, &sum);
+		if (*why)
+			return -EINVAL;
+		rc = add_desc(s, c, d, pages, &link, why);
+		if (rc)
+			return rc;
+	}
+	*link = PIN_NONE;
+	*why = chain_check_sum(&sum);
+	if (*why)
+		return -EINVAL;
+	c->writable = (uint32_t)sum.writable;
+	c->readable = (uint32_t)sum.readable;
+	return shadow_reserve(&c->q->shadow, *pages) ? 0 : -ENOSPC;
 }
 
-/* Adds one chain. -EAGAIN: the batch is full, -ENOSPC: its queue has to wait for completions. */
-static int add_chain(struct session *s, struct candidate *c, unsigned int pages)
+/* Adds one chain, or nothing of it. As add_descs. */
+static int add_chain(struct session *s, struct candidate *c, chain_error *why)
 {
-	struct batch *b = &s->batch;
+	unsigned int seg = s->batch.seg_n, map_n = s->pins.map_n, pages = 0;
+	int rc = add_descs(s, c, &pages, why);
 
-	if (pages > JOURNAL_BATCH - s->pins.map_n)
-		return -EAGAIN;
-	if (!pins_room(&s->pins, pages) || !shadow_reserve(&c->q->shadow, pages))
-		return -ENOSPC;
-	c->seg = b->seg_n;
+	if (rc) {
+		pins_undo(&s->pins, map_n);
+		s->batch.seg_n = seg;
+		return rc;
+	}
+	c->seg = seg;
 	c->seg_n = pages;
-	for (unsigned int i = 0; i < c->desc_n; i++)
-		add_desc(s, &b->desc[c->desc + i]);
-	link_pins(s, c);
 	return 0;
 }
 
@@ -89,7 +98,7 @@ static void fill_segments(struct session *s)
 	struct batch *b = &s->batch;
 
 	for (unsigned int i = 0; i < b->seg_n; i++)
-		b->seg[i].maddr = maddr_add(pins_maddr(&s->pins, b->seg_pin[i]), b->seg_off[i]);
+		b->seg[i].maddr.a += pins_batch_maddr(&s->pins, i).a;
 }
 
 static int map_batch(struct session *s)
@@ -119,16 +128,14 @@ static chain_error add_chains(struct session *s)
 
 	for (unsigned int i = 0; i < b->chain_n; i++) {
 		struct candidate *c = &b->chain[i];
-		unsigned int pages;
 		chain_error why;
 		int rc;
 
 		if (c->q->blocked)
 			continue;
-		why = measure(s, c, &pages);
-		if (why)
+		rc = add_chain(s, c, &why);
+		if (rc == -EINVAL)
 			return why;
-		rc = add_chain(s, c, pages);
 		if (rc == -EAGAIN)
 			break; /* the next batch begins with it */
 		if (rc) {
