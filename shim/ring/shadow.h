@@ -65,12 +65,11 @@ void shadow_init(struct shadow_ring *s, const struct hv_dma *dma, unsigned int f
 /* Sets room aside for a chain of n segments; false: there is none now. */
 static inline bool shadow_reserve(struct shadow_ring *s, unsigned int n)
 {
-	bool table = s->indirect && n > 1, big = table && n > SHADOW_SMALL;
-	unsigned int reserved = s->reserved_n + (table ? 1 : n);
+	unsigned int reserved = s->reserved_n + (n > 1 && s->indirect ? 1 : n);
 
 	if (n > s->size || reserved > s->free_n)
 		return false;
-	if (big) {
+	if (n > SHADOW_SMALL && s->indirect) {
 		if (s->big_free_n == s->reserved_big)
 			return false;
 		s->reserved_big++;
@@ -87,12 +86,15 @@ uint16_t shadow_put(struct shadow_ring *s, const struct shadow_seg *seg, unsigne
 static inline uint16_t shadow_put_one(struct shadow_ring *s, const struct shadow_seg *seg)
 {
 	uint16_t id = s->free_head;
+	struct vring_desc *d = &s->desc[id];
 
 	s->free_head = s->next[id];
 	s->free_n--;
-	s->desc[id] = (struct vring_desc){ .addr = seg->maddr.a, .len = seg->len,
-					   .flags = seg->writable ? VRING_DESC_F_WRITE : 0 };
 	s->count[id] = 1;
+	d->addr = seg->maddr.a;
+	d->len = seg->len;
+	d->flags = (uint16_t)(seg->writable * VRING_DESC_F_WRITE);
+	d->next = 0;
 	return id;
 }
 
@@ -126,7 +128,7 @@ static inline int shadow_take(struct shadow_ring *s, struct shadow_chain *chain,
 	const unsigned int last = s->last_used, size = s->size;
 	uint16_t waiting = (uint16_t)(shared_read_acquire(&s->used->idx) - last);
 	const struct vring_used_elem *e = &s->used->ring[last & (size - 1)];
-	uint32_t id;
+	uint32_t id, count;
 
 	if (!waiting)
 		return 0;
@@ -134,12 +136,15 @@ static inline int shadow_take(struct shadow_ring *s, struct shadow_chain *chain,
 		return -EPROTO;
 	id = shared_read(&e->id);
 	*len = shared_read(&e->len);
-	if (refused(id >= size || !s->count[id]))
+	if (refused(id >= size))
+		return -EPROTO;
+	count = s->count[id];
+	if (refused(!count))
 		return -EPROTO;
 	*chain = s->chain[id];
 	s->last_used = (uint16_t)(last + 1);
 	s->inflight--;
-	if (s->count[id] == 1 && s->table[id] == SHADOW_NO_TABLE) {
+	if (count == 1 && s->table[id] == SHADOW_NO_TABLE) {
 		s->count[id] = 0;
 		s->next[id] = s->free_head;
 		s->free_head = (uint16_t)id;

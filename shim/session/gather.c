@@ -73,22 +73,22 @@ static int plan_table(struct session *s, struct candidate *c, const struct vring
 }
 
 /* Reads one chain's descriptors, or plans to. As plan_table. */
-static int read_chain(struct session *s, struct candidate *c, chain_error *why)
+static inline int read_chain(struct session *s, struct candidate *c, chain_error *why)
 {
 	struct batch *b = &s->batch;
 	struct vring_desc indirect;
-	unsigned int max = BATCH_DESCS - b->desc_n;
+	unsigned int first = b->desc_n, max = BATCH_DESCS - first;
+	chain_error form;
 
 	if (max < c->q->ring.size)
 		return -ENOSPC;
-	*why = chain_walk_ring(&c->q->ring, c->head, &indirect, &b->desc[b->desc_n], max,
-			       &c->desc_n);
-	if (*why)
-		return -EINVAL;
+	form = chain_walk_ring(&c->q->ring, c->head, &indirect, &b->desc[first], max, &c->desc_n);
+	if (refused(form != NULL))
+		return refuse(why, form);
 	if (indirect.len)
 		return plan_table(s, c, &indirect, why);
-	c->desc = b->desc_n;
-	b->desc_n += c->desc_n;
+	c->desc = first;
+	b->desc_n = first + c->desc_n;
 	return 0;
 }
 
@@ -96,21 +96,23 @@ static int read_chain(struct session *s, struct candidate *c, chain_error *why)
 static inline bool head_taken(struct squeue *q, unsigned int head)
 {
 	uint64_t bit = 1ull << (head % 64), *word = &q->gathered[head / 64];
-	bool taken = *word & bit;
+	uint64_t seen = *word;
 
-	*word |= bit;
-	return taken || atomic_load_explicit(&q->log->inflight[head], memory_order_relaxed);
+	*word = seen | bit;
+	return (seen & bit) ||
+	       atomic_load_explicit(&q->log->inflight[head], memory_order_relaxed);
 }
 
 /* One more chain for the batch. As plan_table; -ENOSPC: the batch is full. */
-static int gather_chain(struct session *s, struct squeue *q, unsigned int head, bool resumed,
+static inline int gather_chain(struct session *s, struct squeue *q, unsigned int head, bool resumed,
 			chain_error *why)
 {
 	struct batch *b = &s->batch;
-	struct candidate *c = &b->chain[b->chain_n];
+	unsigned int n = b->chain_n;
+	struct candidate *c = &b->chain[n];
 	int rc;
 
-	if (b->chain_n == BATCH_CHAINS)
+	if (n == BATCH_CHAINS)
 		return -ENOSPC;
 	if (refused(head >= q->ring.size))
 		return refuse(why, "head outside the descriptor table");
@@ -122,27 +124,30 @@ static int gather_chain(struct session *s, struct squeue *q, unsigned int head, 
 	c->indirect_n = 0;
 	c->seg_n = 0;
 	rc = read_chain(s, c, why);
-	b->chain_n += !rc;
+	if (!rc)
+		b->chain_n = n + 1;
 	return rc;
 }
 
 /* Chains of one queue, resumed ones first. Returns the reason if the guest broke a rule. */
 static chain_error gather_queue(struct session *s, struct squeue *q)
 {
-	int waiting = guest_ring_waiting(&q->ring);
+	int waiting = guest_ring_waiting(&q->ring), resumed = (int)(q->resume_n - q->resume_at);
 	chain_error why = NULL;
-	int rc = 0;
 
-	if (refused(waiting < 0 ||
-		    waiting + q->shadow.inflight + (int)(q->resume_n - q->resume_at) >
-			    q->ring.size))
+	if (refused(waiting < 0 || waiting + q->shadow.inflight + resumed > q->ring.size))
 		return "available index runs ahead of the ring";
 	memset(q->gathered, 0, sizeof(q->gathered));
-	for (unsigned int i = q->resume_at; i < q->resume_n && !rc; i++)
-		rc = gather_chain(s, q, q->resume[i], true, &why);
-	for (int i = 0; i < waiting && !rc; i++)
-		rc = gather_chain(s, q, guest_ring_head(&q->ring, (unsigned int)i), false, &why);
-	return rc == -EINVAL ? why : NULL;
+	for (int i = -resumed; i < waiting; i++) {
+		bool again = i < 0;
+		unsigned int head = again ? q->resume[(int)q->resume_n + i] :
+					    guest_ring_head(&q->ring, (unsigned int)i);
+		int rc = gather_chain(s, q, head, again, &why);
+
+		if (rc)
+			return rc == -EINVAL ? why : NULL;
+	}
+	return NULL;
 }
 
 static bool copy_tables(struct session *s)

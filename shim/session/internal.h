@@ -48,15 +48,17 @@ struct squeue {
 struct candidate {
 	struct squeue *q;
 	uint16_t head;
-	bool resumed;
-	uint16_t indirect_n;             /* entries of the indirect table; 0: none */
-	const struct vring_desc *table;  /* private copy of it */
-	struct gref_range table_range;
-	unsigned int desc, desc_n; /* its descriptors, in batch.desc */
-	unsigned int seg, seg_n;   /* its segments, in batch.seg */
+	uint16_t indirect_n; /* entries of the indirect table; 0: none */
 	uint16_t first_pin;
+	uint16_t resumed;
+	uint32_t desc;    /* its descriptors, in batch.desc */
+	unsigned int desc_n;
+	uint16_t seg, seg_n; /* its segments, in batch.seg */
 	uint32_t readable, writable; /* bytes */
+	const struct vring_desc *table; /* private copy of the indirect table */
+	struct gref_range table_range;
 };
+_Static_assert(sizeof(struct candidate) == 64, "one cache line");
 
 struct batch {
 	struct candidate chain[BATCH_CHAINS];

@@ -34,15 +34,17 @@ static void trace_chain(struct session *s, const struct candidate *c)
 static void take_chain(struct candidate *c)
 {
 	struct squeue *q = c->q;
+	struct journal_queue *log = q->log;
+	uint32_t at = q->ring.last_avail;
 
-	if (c->resumed) {
+	if (__builtin_expect(c->resumed, false)) {
 		q->resume_at++;
 		return;
 	}
-	atomic_store_explicit(&q->log->inflight[c->head], 1u << 16 | q->ring.last_avail,
-			      memory_order_release);
-	q->ring.last_avail++;
-	__atomic_store_n(&q->log->last_avail, q->ring.last_avail, __ATOMIC_RELEASE);
+	atomic_store_explicit(&log->inflight[c->head], 1u << 16 | at, memory_order_release);
+	at++;
+	q->ring.last_avail = (uint16_t)at;
+	__atomic_store_n(&log->last_avail, (uint16_t)at, __ATOMIC_RELEASE);
 }
 
 static unsigned int hand_over(struct session *s)

@@ -13,92 +13,93 @@ static bool overlap(const struct gref_range *a, const struct gref_range *b)
 }
 
 /*
- * Checks one descriptor and adds its pages to the batch. `pages`: those the chain has already;
- * *link: where its list of pins goes on. Errors as of add_descs.
+ * Checks one descriptor and adds its pages to the batch. first: index of the chain's first page
+ * in the batch; *link: where its list of pins goes on. Errors as of add_descs.
  */
-static int add_desc(struct session *s, const struct candidate *c, const struct chain_desc *d,
-		    unsigned int *pages, uint16_t **link, chain_error *why)
+static inline int add_desc(struct session *s, const struct candidate *c,
+			   const struct chain_desc *d, unsigned int first, uint16_t **link,
+			   chain_error *why)
 {
-	struct batch *b = &s->batch;
-	struct shadow_seg *seg = &b->seg[b->seg_n];
+	struct shadow_seg *seg = &s->batch.seg[s->pins.map_n];
 	struct gref_range range;
-	uint32_t left = d->len;
+	uint32_t left = d->len, gref, offset;
 
-	if (daddr_decode_grant(d->daddr, d->len, &range))
+	if (daddr_decode_grant(d->daddr, left, &range))
 		return refuse(why, "address is not a grant");
-	if (refused(range.npages > c->q->ring.size - *pages))
+	if (refused(range.npages > c->q->ring.size - (s->pins.map_n - first)))
 		return refuse(why, "chain covers more pages than the queue has entries");
 	if (refused(ring_refs_hit(&s->refs, range.gref, range.npages)))
 		return refuse(why, "buffer lies in a ring or the control page");
 	if (refused(c->indirect_n && d->writable && overlap(&c->table_range, &range)))
 		return refuse(why, "buffer lies in its own indirect table");
-	if (!pins_room(&s->pins, range.npages))
+	if (__builtin_expect(!pins_room(&s->pins, range.npages), 0))
 		return range.npages > JOURNAL_BATCH - s->pins.map_n ? -EAGAIN : -ENOSPC;
-	for (uint32_t i = 0; i < range.npages; i++, seg++) {
-		uint32_t part = XVS_FRAME_SIZE - range.offset;
-		uint16_t pin = pins_add(&s->pins, range.gref + i, d->writable);
+	gref = range.gref;
+	offset = range.offset;
+	do {
+		uint32_t room = XVS_FRAME_SIZE - offset, part = left < room ? left : room;
+		uint16_t pin = pins_add(&s->pins, gref++, d->writable);
 
 		**link = pin;
 		*link = &s->pins.next[pin];
-		part = left < part ? left : part;
 		/* the frame is added when it is known */
-		*seg = (struct shadow_seg){ .maddr = { range.offset }, .len = part,
-					    .writable = d->writable };
+		*seg++ = (struct shadow_seg){ .maddr = { offset }, .len = part,
+					      .writable = d->writable };
+		offset = 0;
 		left -= part;
-		range.offset = 0;
-	}
-	b->seg_n += range.npages;
-	*pages += range.npages;
+	} while (left);
 	return 0;
 }
 
 /* -EINVAL with *why, -EAGAIN: the batch is full, -ENOSPC: the queue waits for completions. */
-static int add_descs(struct session *s, struct candidate *c, unsigned int *pages, chain_error *why)
+static inline int add_descs(struct session *s, struct candidate *c, unsigned int first,
+			    chain_error *why)
 {
 	const struct chain_desc *d = &s->batch.desc[c->desc], *end = d + c->desc_n;
 	struct chain_sum sum = { 0 };
 	uint16_t *link = &c->first_pin;
+	chain_error form;
 	int rc;
 
-	for (; d < end; d++) {
-		*why = chain_check_next(d, &sum);
-		if (*why)
-			return -EINVAL;
-		rc = add_desc(s, c, d, pages, &link, why);
-		if (rc)
+	do {
+		form = chain_check_next(d, &sum);
+		if (refused(form != NULL))
+			return refuse(why, form);
+		rc = add_desc(s, c, d, first, &link, why);
+		if (__builtin_expect(rc, 0))
 			return rc;
-	}
+	} while (++d < end);
 	*link = PIN_NONE;
-	*why = chain_check_sum(&sum);
-	if (*why)
-		return -EINVAL;
+	form = chain_check_sum(&sum);
+	if (refused(form != NULL))
+		return refuse(why, form);
 	c->writable = (uint32_t)sum.writable;
 	c->readable = (uint32_t)sum.readable;
-	return shadow_reserve(&c->q->shadow, *pages) ? 0 : -ENOSPC;
+	return shadow_reserve(&c->q->shadow, s->pins.map_n - first) ? 0 : -ENOSPC;
 }
 
 /* Adds one chain, or nothing of it. As add_descs. */
 static int add_chain(struct session *s, struct candidate *c, chain_error *why)
 {
-	unsigned int seg = s->batch.seg_n, map_n = s->pins.map_n, pages = 0;
-	int rc = add_descs(s, c, &pages, why);
+	unsigned int first = s->pins.map_n;
+	int rc = add_descs(s, c, first, why);
 
-	if (rc) {
-		pins_undo(&s->pins, map_n);
-		s->batch.seg_n = seg;
+	if (__builtin_expect(rc, 0)) {
+		pins_undo(&s->pins, first);
 		return rc;
 	}
-	c->seg = seg;
-	c->seg_n = pages;
+	c->seg = (uint16_t)first;
+	c->seg_n = (uint16_t)(s->pins.map_n - first);
 	return 0;
 }
 
-static void fill_segments(struct session *s)
+static void fill_segments(struct session *s, unsigned int pages)
 {
-	struct batch *b = &s->batch;
+	struct shadow_seg *seg = s->batch.seg;
 
-	for (unsigned int i = 0; i < b->seg_n; i++)
-		b->seg[i].maddr.a += pins_batch_maddr(&s->pins, i).a;
+	for (unsigned int i = 0; i < pages; i++)
+		seg[i].maddr.a += pins_batch_maddr(&s->pins, i).a;
+	s->batch.seg_n = pages;
 }
 
 static int map_batch(struct session *s)
@@ -155,6 +156,7 @@ static void forget_reservations(struct session *s)
 int batch_translate(struct session *s)
 {
 	chain_error why = add_chains(s);
+	unsigned int pages = s->pins.map_n;
 	int rc;
 
 	forget_reservations(s);
@@ -163,10 +165,10 @@ int batch_translate(struct session *s)
 		session_break(s, "%s", why);
 		return -EINVAL;
 	}
-	if (!s->pins.map_n)
+	if (!pages)
 		return 0;
 	rc = map_batch(s);
 	if (!rc)
-		fill_segments(s);
+		fill_segments(s, pages);
 	return rc;
 }

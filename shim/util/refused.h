@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Marks a check of what a guest or a device wrote: true is the way out that is never taken by
+ * Marks a check of what a guest, a device or Xen wrote: true is the way out that is never taken by
  * one that keeps the rules. `make bench` compiles a copy of the session without these checks,
  * to know their price; nothing else ever may.
  */
