@@ -5,8 +5,8 @@
  * stands while the guest posts and the device completes.
  *
  *   packets   chains of one descriptor of 76 bytes (virtio-net header and 64 bytes)
- *             --pages N: the guest's memory; --spots N: how many of its pages, spread evenly
- *             over all of it and used in random order
+ *             --pages N: the guest's memory; --spots N: how many of its pages are used, in
+ *             random order; --apart N: how far one is from the next, by default spread evenly
  *   requests  block requests of --bytes N, header and status in pages of their own, indirect
  * Both: --batch N posted at once.
  */
@@ -120,20 +120,20 @@ static void shuffle(struct path *p)
 static void *open_packets(int argc, char **argv)
 {
 	struct path *p = &path;
-	uint64_t pages = bench_arg(argc, argv, "--pages", 1024);
+	const uint64_t most = P2M_CACHE_MAX_PFNS - NULL_REF_DATA; /* 1 TiB, but for the rings */
+	uint64_t asked = bench_arg(argc, argv, "--pages", 1024), pages = asked < most ? asked : most;
 	uint64_t spots = bench_arg(argc, argv, "--spots", pages < 1024 ? pages : 1024);
+	uint64_t apart = bench_arg(argc, argv, "--apart", spots ? pages / spots : 0);
 
 	p->batch = (unsigned int)bench_arg(argc, argv, "--batch", 32);
-	if (!p->batch || p->batch > NULL_RING || !spots || spots > pages)
-		bench_fail("--batch 1 to 256, --spots 1 to --pages");
-	if (pages > P2M_CACHE_MAX_PFNS - NULL_REF_DATA) /* 1 TiB, but for the rings */
-		pages = P2M_CACHE_MAX_PFNS - NULL_REF_DATA;
+	if (!p->batch || p->batch > NULL_RING || !spots || spots * apart > pages)
+		bench_fail("--batch 1 to 256, --spots times --apart at most --pages");
 	start(p, pages);
 	p->ref = calloc(spots, sizeof(*p->ref));
 	if (!p->ref)
 		bench_fail("out of memory");
 	for (uint64_t i = 0; i < spots; i++)
-		add_ref(p, NULL_REF_DATA + (uint32_t)(i * (pages / spots)));
+		add_ref(p, NULL_REF_DATA + (uint32_t)(i * apart));
 	shuffle(p);
 	p->chains = 1;
 	p->units = p->batch;
