@@ -13,6 +13,7 @@ chain_error chain_check_indirect(const struct vring_desc *indirect, unsigned int
 chain_error chain_walk_table(const struct vring_desc *table, unsigned int entries,
 			     struct chain_desc *out, unsigned int max, unsigned int *n)
 {
+	const unsigned int most = entries < max ? entries : max;
 	unsigned int index = 0, count = 0;
 	const struct vring_desc *d;
 
@@ -20,7 +21,7 @@ chain_error chain_walk_table(const struct vring_desc *table, unsigned int entrie
 	do {
 		if (refused(index >= entries))
 			return "descriptor index outside the indirect table";
-		if (refused(count == entries || count == max))
+		if (refused(count == most))
 			return "indirect descriptor chain loops";
 		d = &table[index];
 		if (refused(d->flags & VRING_DESC_F_INDIRECT))

@@ -39,7 +39,7 @@ static inline chain_error chain_walk_ring(const struct guest_ring *r, uint16_t h
 					  struct vring_desc *indirect, struct chain_desc *out,
 					  unsigned int max, unsigned int *n)
 {
-	const unsigned int size = r->size;
+	const unsigned int size = r->size, most = size < max ? size : max;
 	struct vring_desc d;
 	unsigned int index = head, count = 0;
 
@@ -48,7 +48,7 @@ static inline chain_error chain_walk_ring(const struct guest_ring *r, uint16_t h
 	do {
 		if (refused(index >= size))
 			return "descriptor index outside the table";
-		if (refused(count == size || count == max))
+		if (refused(count == most))
 			return "descriptor chain loops or is too long";
 		guest_ring_desc(r, index, &d);
 		if (d.flags & VRING_DESC_F_INDIRECT) {

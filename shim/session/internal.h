@@ -147,14 +147,16 @@ void squeue_disable(struct session *s, unsigned int index);
 /* Starts the shadow ring on the device. The device has FEATURES_OK and not DRIVER_OK. */
 int squeue_start(struct session *s, unsigned int index, uint64_t dev_features);
 void session_count_inflight(struct session *s);
-/* The slow half of ring_refs_hit. */
+/* Does one of at least one page belong to a ring? The slow half first. */
 bool ring_refs_contain(const struct ring_refs *refs, uint32_t gref);
 static inline bool ring_refs_hit(const struct ring_refs *refs, uint32_t gref, unsigned int npages)
 {
-	for (unsigned int i = 0; i < npages; i++, gref++)
-		if ((refs->filter[gref / 64 % 64] >> (gref % 64) & 1) &&
+	do {
+		if (__builtin_expect(refs->filter[gref / 64 % 64] >> (gref % 64) & 1, 0) &&
 		    ring_refs_contain(refs, gref))
 			return true;
+		gref++;
+	} while (--npages);
 	return false;
 }
 int ring_refs_add(struct ring_refs *refs, struct gref_range range);

@@ -7,69 +7,93 @@
 
 #include <errno.h>
 
-static bool overlap(const struct gref_range *a, const struct gref_range *b)
+/* In one comparison: b begins less than its own length before a, or within it. */
+static inline bool overlap(const struct gref_range *a, const struct gref_range *b)
 {
-	return a->gref - b->gref < b->npages || b->gref - a->gref < a->npages;
+	return b->gref - a->gref + b->npages - 1 < a->npages + b->npages - 1;
 }
 
-/*
- * Checks one descriptor and adds its pages to the batch. first: index of the chain's first page
- * in the batch; *link: where its list of pins goes on. Errors as of add_descs.
- */
-static inline int add_desc(struct session *s, const struct candidate *c,
-			   const struct chain_desc *d, unsigned int first, uint16_t **link,
-			   chain_error *why)
+/* A chain on its way into the batch. */
+struct adding {
+	unsigned int first; /* its first page in the batch */
+	unsigned int end;   /* its last page must lie below */
+	uint16_t *link;     /* where its list of pins goes on */
+	struct gref_range table; /* npages 0: none */
+};
+
+/* Why npages more do not fit: the guest's doing, or the batch's, or the pins'. */
+static int no_room(struct session *s, const struct candidate *c, const struct adding *to,
+		   uint32_t npages, chain_error *why)
+{
+	if (npages > c->q->ring.size - (s->pins.map_n - to->first))
+		return refuse(why, "chain covers more pages than the queue has entries");
+	return npages > JOURNAL_BATCH - s->pins.map_n ? -EAGAIN : -ENOSPC;
+}
+
+/* Checks one descriptor and adds its pages to the batch. Errors as of add_descs. */
+static inline int add_desc(struct session *s, const struct candidate *c, struct adding *to,
+			   const struct chain_desc *d, chain_error *why)
 {
 	struct shadow_seg *seg = &s->batch.seg[s->pins.map_n];
 	struct gref_range range;
 	uint32_t left = d->len, gref, offset;
+	bool writable = d->writable;
 
 	if (daddr_decode_grant(d->daddr, left, &range))
 		return refuse(why, "address is not a grant");
-	if (refused(range.npages > c->q->ring.size - (s->pins.map_n - first)))
-		return refuse(why, "chain covers more pages than the queue has entries");
+	if (__builtin_expect(range.npages > to->end - s->pins.map_n, 0))
+		return no_room(s, c, to, range.npages, why);
 	if (refused(ring_refs_hit(&s->refs, range.gref, range.npages)))
 		return refuse(why, "buffer lies in a ring or the control page");
-	if (refused(c->indirect_n && d->writable && overlap(&c->table_range, &range)))
+	if (refused(writable && to->table.npages && overlap(&to->table, &range)))
 		return refuse(why, "buffer lies in its own indirect table");
-	if (__builtin_expect(!pins_room(&s->pins, range.npages), 0))
-		return range.npages > JOURNAL_BATCH - s->pins.map_n ? -EAGAIN : -ENOSPC;
 	gref = range.gref;
 	offset = range.offset;
 	do {
 		uint32_t room = XVS_FRAME_SIZE - offset, part = left < room ? left : room;
-		uint16_t pin = pins_add(&s->pins, gref++, d->writable);
+		uint16_t pin = pins_add(&s->pins, gref++, writable);
 
-		**link = pin;
-		*link = &s->pins.next[pin];
+		*to->link = pin;
+		to->link = &s->pins.next[pin];
 		/* the frame is added when it is known */
 		*seg++ = (struct shadow_seg){ .maddr = { offset }, .len = part,
-					      .writable = d->writable };
+					      .writable = writable };
 		offset = 0;
 		left -= part;
 	} while (left);
 	return 0;
 }
 
-/* -EINVAL with *why, -EAGAIN: the batch is full, -ENOSPC: the queue waits for completions. */
+static inline unsigned int least(unsigned int a, unsigned int b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * All descriptors of a chain, of which there is at least one. -EINVAL with *why, -EAGAIN: the
+ * batch is full, -ENOSPC: the queue waits for completions.
+ */
 static inline int add_descs(struct session *s, struct candidate *c, unsigned int first,
 			    chain_error *why)
 {
 	const struct chain_desc *d = &s->batch.desc[c->desc], *end = d + c->desc_n;
+	struct adding to = { .first = first, .link = &c->first_pin };
 	struct chain_sum sum = { 0 };
-	uint16_t *link = &c->first_pin;
 	chain_error form;
 	int rc;
 
+	to.end = least(first + least(c->q->ring.size, s->pins.free_n), JOURNAL_BATCH);
+	if (c->indirect_n)
+		to.table = c->table_range;
 	do {
 		form = chain_check_next(d, &sum);
 		if (refused(form != NULL))
 			return refuse(why, form);
-		rc = add_desc(s, c, d, first, &link, why);
+		rc = add_desc(s, c, &to, d, why);
 		if (__builtin_expect(rc, 0))
 			return rc;
 	} while (++d < end);
-	*link = PIN_NONE;
+	*to.link = PIN_NONE;
 	form = chain_check_sum(&sum);
 	if (refused(form != NULL))
 		return refuse(why, form);
