@@ -5,6 +5,7 @@
  *   lookup   rte_vhost_va_from_guest_pa over --extents N regions
  *   dequeue  rte_vhost_dequeue_burst of packets of 64 bytes, --batch N at a time. The clock
  *            stands while the guest posts and while the buffers are given back to their pool.
+ *   forward  the same, and each packet enqueued into another ring: two rings, as the session has
  */
 #include "dpdk_guest.h"
 #include "lookup.h"
@@ -19,8 +20,8 @@
 #include <unistd.h>
 
 #define PACKET_LEN 76u
-#define SPOTS 256u
-#define QUEUE 1 /* that the guest sends by */
+#define BUFFER_LEN 2048u
+enum { TO_GUEST, FROM_GUEST };
 
 struct lookup {
 	struct lookup_load load;
@@ -31,7 +32,6 @@ struct dequeue {
 	struct dpdk_guest guest;
 	struct rte_mempool *pool;
 	unsigned int batch;
-	uint64_t next;
 };
 
 static struct lookup lookup;
@@ -127,45 +127,53 @@ static void *open_dequeue(int argc, char **argv)
 		usleep(1000); /* the library has a thread of its own for messages */
 	if (device < 0)
 		bench_fail("vhost did not take the guest");
-	for (unsigned int i = 0; i < GUEST_RING; i++)
-		d->guest.avail->ring[i] = (uint16_t)i;
 	return d;
 }
 
-static void post(struct dequeue *d)
+static unsigned int take(struct dequeue *d, struct rte_mbuf **packet, unsigned int n,
+			 uint64_t *cycles)
 {
-	struct dpdk_guest *g = &d->guest;
+	uint64_t start = bench_cycles();
+	unsigned int got = rte_vhost_dequeue_burst(device, FROM_GUEST, d->pool, packet,
+						   (uint16_t)n);
 
-	for (unsigned int i = 0; i < d->batch; i++) {
-		unsigned int spot = d->next++ % SPOTS;
-
-		g->desc[(g->avail->idx + i) % GUEST_RING] = (struct vring_desc){
-			.addr = dpdk_guest_page(spot * (dpdk_guest_pages() / SPOTS)) +
-				spot % 60 * 64,
-			.len = PACKET_LEN };
-	}
-	__atomic_store_n(&g->avail->idx, (uint16_t)(g->avail->idx + d->batch), __ATOMIC_RELEASE);
+	*cycles += bench_cycles() - start;
+	if (!got)
+		bench_fail("vhost dequeued nothing");
+	if (packet[0]->pkt_len != PACKET_LEN - 12)
+		bench_fail("vhost dequeued a packet of %u bytes", packet[0]->pkt_len);
+	return got;
 }
 
 static void round_dequeue(void *arg, uint64_t *units, uint64_t *cycles)
 {
 	struct dequeue *d = arg;
 	struct rte_mbuf *packet[GUEST_RING];
-	unsigned int n = 0;
 
-	post(d);
-	while (n < d->batch) {
-		uint64_t start = bench_cycles();
-		uint16_t got = rte_vhost_dequeue_burst(device, QUEUE, d->pool, packet,
-						       (uint16_t)(d->batch - n));
-
-		*cycles += bench_cycles() - start;
-		if (!got)
-			bench_fail("vhost dequeued nothing");
-		if (packet[0]->pkt_len != PACKET_LEN - 12)
-			bench_fail("vhost dequeued a packet of %u bytes", packet[0]->pkt_len);
+	dpdk_guest_post(&d->guest.queue[FROM_GUEST], d->batch, PACKET_LEN, 0);
+	for (unsigned int n = 0, got; n < d->batch; n += got) {
+		got = take(d, packet, d->batch - n, cycles);
 		rte_pktmbuf_free_bulk(packet, got);
-		n += got;
+	}
+	*units += d->batch;
+}
+
+static void round_forward(void *arg, uint64_t *units, uint64_t *cycles)
+{
+	struct dequeue *d = arg;
+	struct rte_mbuf *packet[GUEST_RING];
+
+	dpdk_guest_post(&d->guest.queue[FROM_GUEST], d->batch, PACKET_LEN, 0);
+	dpdk_guest_post(&d->guest.queue[TO_GUEST], d->batch, BUFFER_LEN, VRING_DESC_F_WRITE);
+	for (unsigned int n = 0, got; n < d->batch; n += got) {
+		uint64_t start;
+
+		got = take(d, packet, d->batch - n, cycles);
+		start = bench_cycles();
+		if (rte_vhost_enqueue_burst(device, TO_GUEST, packet, (uint16_t)got) != got)
+			bench_fail("vhost did not enqueue all");
+		*cycles += bench_cycles() - start;
+		rte_pktmbuf_free_bulk(packet, got);
 	}
 	*units += d->batch;
 }
@@ -175,6 +183,7 @@ int main(int argc, char **argv)
 	static const struct bench_case cases[] = {
 		{ "lookup", open_lookup, round_lookup },
 		{ "dequeue", open_dequeue, round_dequeue },
+		{ "forward", open_dequeue, round_forward },
 		{ 0 },
 	};
 

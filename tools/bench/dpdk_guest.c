@@ -25,7 +25,9 @@ enum {
 #define PAGE 4096u
 #define MESSAGE_VERSION 1u
 #define FEATURE_VERSION_1 (1ull << 32)
+#define SPOTS 256u     /* buffers in use */
 #define RING_PAGES 4u /* of each queue: table, available and used ring */
+#define DATA_PAGES (2 * (GUEST_REGION_PAGES - 2 * RING_PAGES))
 #define REGION_BYTES ((uint64_t)GUEST_REGION_PAGES * PAGE)
 #define HIGH_MEMORY (1ull << 32) /* where the second region begins */
 
@@ -116,18 +118,21 @@ static void send_eventfd(const struct dpdk_guest *g, uint32_t request, uint32_t 
 static void start_queue(struct dpdk_guest *g, uint32_t index)
 {
 	char *base = g->memory + (size_t)index * RING_PAGES * PAGE;
+	struct guest_queue *q = &g->queue[index];
 	struct message m = { .request = SET_VRING_ADDR };
 
-	g->desc = (void *)base;
-	g->avail = (void *)(base + PAGE);
-	g->used = (void *)(base + 2 * PAGE);
-	g->avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
+	q->desc = (void *)base;
+	q->avail = (void *)(base + PAGE);
+	q->used = (void *)(base + 2 * PAGE);
+	q->avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
+	for (unsigned int i = 0; i < GUEST_RING; i++)
+		q->avail->ring[i] = (uint16_t)i;
 	send_state(g, SET_VRING_NUM, index, GUEST_RING);
 	send_state(g, SET_VRING_BASE, index, 0);
 	m.u.addr.index = index;
-	m.u.addr.desc = (uintptr_t)g->desc;
-	m.u.addr.avail = (uintptr_t)g->avail;
-	m.u.addr.used = (uintptr_t)g->used;
+	m.u.addr.desc = (uintptr_t)q->desc;
+	m.u.addr.avail = (uintptr_t)q->avail;
+	m.u.addr.used = (uintptr_t)q->used;
 	send_message(g, &m, sizeof(m.u.addr), NULL, 0);
 	send_eventfd(g, SET_VRING_CALL, index);
 	send_eventfd(g, SET_VRING_KICK, index);
@@ -159,15 +164,19 @@ void dpdk_guest_start(struct dpdk_guest *g, const char *path)
 		start_queue(g, i);
 }
 
-unsigned int dpdk_guest_pages(void)
+/* SPOTS buffers in pages of both regions in turn, behind the rings, not all at one offset. */
+static uint64_t buffer(unsigned int spot)
 {
-	return 2 * (GUEST_REGION_PAGES - 2 * RING_PAGES);
+	unsigned int page = spot * (DATA_PAGES / SPOTS);
+	uint64_t offset = (uint64_t)(2 * RING_PAGES + page / 2) * PAGE + spot % 30 * 64;
+
+	return spot % 2 ? HIGH_MEMORY + offset : offset;
 }
 
-/* Pages of both regions in turn, behind the rings. */
-uint64_t dpdk_guest_page(unsigned int page)
+void dpdk_guest_post(struct guest_queue *q, unsigned int n, uint32_t len, uint16_t flags)
 {
-	uint64_t offset = (uint64_t)(2 * RING_PAGES + page / 2) * PAGE;
-
-	return page % 2 ? HIGH_MEMORY + offset : offset;
+	for (unsigned int i = 0; i < n; i++)
+		q->desc[(q->avail->idx + i) % GUEST_RING] = (struct vring_desc){
+			.addr = buffer(q->next++ % SPOTS), .len = len, .flags = flags };
+	__atomic_store_n(&q->avail->idx, (uint16_t)(q->avail->idx + n), __ATOMIC_RELEASE);
 }

@@ -13,18 +13,22 @@
 #define GUEST_REGIONS 2u
 #define GUEST_REGION_PAGES 1024u
 
+struct guest_queue {
+	struct vring_desc *desc;
+	struct vring_avail *avail;
+	struct vring_used *used;
+	uint64_t next; /* buffer to post */
+};
+
 struct dpdk_guest {
 	int fd; /* the connection */
 	char *memory;
-	struct vring_desc *desc; /* of queue 1, which the guest sends by */
-	struct vring_avail *avail;
-	struct vring_used *used;
+	struct guest_queue queue[2]; /* the guest receives by 0 and sends by 1 */
 };
 
 /* Connects to the socket and starts both queues. Ends the program when it cannot. */
 void dpdk_guest_start(struct dpdk_guest *g, const char *path);
-/* The guest's address of a data page; 0 <= page < dpdk_guest_pages(). */
-uint64_t dpdk_guest_page(unsigned int page);
-unsigned int dpdk_guest_pages(void);
+/* Makes n chains of one buffer each available. */
+void dpdk_guest_post(struct guest_queue *q, unsigned int n, uint32_t len, uint16_t flags);
 
 #endif
