@@ -96,7 +96,7 @@ static inline chain_error chain_check_next(const struct chain_desc *d, struct ch
 /* At the end of the chain. */
 static inline chain_error chain_check_sum(const struct chain_sum *sum)
 {
-	if (refused(sum->writable > UINT32_MAX || sum->readable > UINT32_MAX))
+	if (refused((sum->writable | sum->readable) > UINT32_MAX))
 		return "sum of lengths overflows";
 	return NULL;
 }

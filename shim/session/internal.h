@@ -70,6 +70,7 @@ struct batch {
 
 /* References of rings and control page: no buffer may name them. */
 struct ring_refs {
+	uint32_t low, high;  /* none is below the one or above the other */
 	uint64_t filter[64]; /* bit gref % 4096: perhaps */
 	struct gref_range range[1 + 3 * XVS_MAX_QUEUES];
 	unsigned int n;
@@ -147,17 +148,13 @@ void squeue_disable(struct session *s, unsigned int index);
 /* Starts the shadow ring on the device. The device has FEATURES_OK and not DRIVER_OK. */
 int squeue_start(struct session *s, unsigned int index, uint64_t dev_features);
 void session_count_inflight(struct session *s);
-/* Does one of at least one page belong to a ring? The slow half first. */
-bool ring_refs_contain(const struct ring_refs *refs, uint32_t gref);
+/* Does one of npages from gref on belong to a ring? The slow half, where it may. */
+bool ring_refs_contain(const struct ring_refs *refs, uint32_t gref, unsigned int npages);
 static inline bool ring_refs_hit(const struct ring_refs *refs, uint32_t gref, unsigned int npages)
 {
-	do {
-		if (__builtin_expect(refs->filter[gref / 64 % 64] >> (gref % 64) & 1, 0) &&
-		    ring_refs_contain(refs, gref))
-			return true;
-		gref++;
-	} while (--npages);
-	return false;
+	/* references do not wrap around: daddr_decode_grant() */
+	return gref <= refs->high && gref + npages - 1 >= refs->low &&
+	       ring_refs_contain(refs, gref, npages);
 }
 int ring_refs_add(struct ring_refs *refs, struct gref_range range);
 

@@ -14,16 +14,28 @@ int ring_refs_add(struct ring_refs *refs, struct gref_range range)
 {
 	if (refs->n == sizeof(refs->range) / sizeof(refs->range[0]))
 		return -ENOSPC;
+	if (!refs->n || range.gref < refs->low)
+		refs->low = range.gref;
+	if (!refs->n || range.gref + range.npages - 1 > refs->high)
+		refs->high = range.gref + range.npages - 1;
 	refs->range[refs->n++] = range;
 	for (uint32_t i = 0; i < range.npages; i++)
 		filter_set(refs, range.gref + i);
 	return 0;
 }
 
-bool ring_refs_contain(const struct ring_refs *refs, uint32_t gref)
+static bool in_ranges(const struct ring_refs *refs, uint32_t gref)
 {
 	for (unsigned int i = 0; i < refs->n; i++)
 		if (gref - refs->range[i].gref < refs->range[i].npages)
+			return true;
+	return false;
+}
+
+bool ring_refs_contain(const struct ring_refs *refs, uint32_t gref, unsigned int npages)
+{
+	for (unsigned int i = 0; i < npages; i++, gref++)
+		if ((refs->filter[gref / 64 % 64] >> (gref % 64) & 1) && in_ranges(refs, gref))
 			return true;
 	return false;
 }

@@ -45,7 +45,7 @@ static inline int add_desc(struct session *s, const struct candidate *c, struct 
 		return no_room(s, c, to, range.npages, why);
 	if (refused(ring_refs_hit(&s->refs, range.gref, range.npages)))
 		return refuse(why, "buffer lies in a ring or the control page");
-	if (refused(writable && to->table.npages && overlap(&to->table, &range)))
+	if (refused(to->table.npages && writable && overlap(&to->table, &range)))
 		return refuse(why, "buffer lies in its own indirect table");
 	gref = range.gref;
 	offset = range.offset;
