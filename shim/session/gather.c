@@ -59,6 +59,8 @@ static int plan_table(struct session *s, struct candidate *c, const struct vring
 		return refuse(why, "indirect table lies in a ring or the control page");
 	if (s->batch.copy_n + c->table_range.npages > BATCH_COPIES)
 		return -ENOSPC;
+	if (s->batch.planned + d->len / sizeof(*d) > JOURNAL_BATCH)
+		return -ENOSPC; /* it could not be mapped, so it need not be copied */
 	va = scratch_take(s, d->len, &to);
 	if (!va)
 		return -ENOSPC;
@@ -69,6 +71,7 @@ static int plan_table(struct session *s, struct candidate *c, const struct vring
 		add_copy(s, c->table_range.gref + 1, 0, maddr_add(to, first), d->len - first);
 	c->table = va;
 	c->indirect_n = (uint16_t)(d->len / sizeof(*d));
+	s->batch.planned += c->indirect_n;
 	return 0;
 }
 
@@ -80,7 +83,7 @@ static inline int read_chain(struct session *s, struct candidate *c, chain_error
 	unsigned int first = b->desc_n, max = BATCH_DESCS - first;
 	chain_error form;
 
-	if (max < c->q->ring.size)
+	if (max < c->q->ring.size || b->planned >= JOURNAL_BATCH)
 		return -ENOSPC;
 	form = chain_walk_ring(&c->q->ring, c->head, &indirect, &b->desc[first], max, &c->desc_n);
 	if (refused(form != NULL))
@@ -89,6 +92,7 @@ static inline int read_chain(struct session *s, struct candidate *c, chain_error
 		return plan_table(s, c, &indirect, why);
 	c->desc = first;
 	b->desc_n = first + c->desc_n;
+	b->planned += c->desc_n;
 	return 0;
 }
 
@@ -195,7 +199,7 @@ unsigned int batch_gather(struct session *s)
 	struct batch *b = &s->batch;
 	chain_error why = NULL;
 
-	b->chain_n = b->desc_n = b->copy_n = b->seg_n = 0;
+	b->chain_n = b->desc_n = b->copy_n = b->seg_n = b->planned = 0;
 	b->scratch_page = b->scratch_off = 0;
 	for (unsigned int i = 0; i < s->num_queues && !why; i++) {
 		unsigned int index = (s->turn + i) % s->num_queues;

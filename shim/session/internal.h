@@ -65,6 +65,7 @@ struct batch {
 	struct chain_desc desc[BATCH_DESCS];
 	struct shadow_seg seg[JOURNAL_BATCH]; /* segment i is page i of the map batch */
 	unsigned int chain_n, desc_n, copy_n, seg_n;
+	unsigned int planned; /* descriptors, those in tables included: a page each or more */
 	unsigned int scratch_page, scratch_off;
 };
 
