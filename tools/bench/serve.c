@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WARM_UP_ROUNDS 64
+#define WARM_UP_NS 20000000u
+#define WINDOW_NS 500000u
+#define WINDOWS_MAX 4096u
 
 void bench_fail(const char *fmt, ...)
 {
@@ -56,25 +58,47 @@ static double calibrate(void)
 	return (double)(now_ns() - ns) / (double)(bench_cycles() - cycles);
 }
 
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/*
+ * The median over windows of half a millisecond, or of one round where that takes longer: a
+ * window in which the kernel gave the processor to somebody else does not count for more.
+ */
 static void measure(const struct bench_case *c, void *arg, uint64_t ms, double ns_a_cycle)
 {
-	uint64_t end = now_ns() + ms * 1000000, units = 0, cycles = 0;
+	static double window[WINDOWS_MAX];
+	uint64_t now = now_ns(), end = now + ms * 1000000, all = 0;
+	unsigned int n = 0;
 
-	while (now_ns() < end)
-		for (int i = 0; i < 16; i++)
+	while (now < end && n < WINDOWS_MAX) {
+		uint64_t units = 0, cycles = 0, until = now + WINDOW_NS;
+
+		do {
 			c->round(arg, &units, &cycles);
-	printf("%llu %.0f\n", (unsigned long long)units, (double)cycles * ns_a_cycle);
+			now = now_ns();
+		} while (now < until);
+		window[n++] = (double)cycles * ns_a_cycle / (double)units;
+		all += units;
+	}
+	qsort(window, n, sizeof(*window), by_value);
+	printf("%llu %.4f\n", (unsigned long long)all, window[n / 2]);
 	fflush(stdout);
 }
 
 static int serve(const struct bench_case *c, void *arg)
 {
 	double ns_a_cycle = calibrate();
-	uint64_t units = 0, cycles = 0;
+	uint64_t units = 0, cycles = 0, end = now_ns() + WARM_UP_NS;
 	char line[64];
 
-	for (int i = 0; i < WARM_UP_ROUNDS; i++)
+	do {
 		c->round(arg, &units, &cycles);
+	} while (now_ns() < end);
 	puts("ready");
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {

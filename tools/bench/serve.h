@@ -2,7 +2,8 @@
 /*
  * What every measured program does on its two ends. The driver keeps one process for each side
  * of a ratio and lets them work in turn: it writes "run MILLISECONDS", the program answers
- * "UNITS NANOSECONDS". `--once N` instead does N rounds and ends, for callgrind.
+ * with the number of units and the nanoseconds for each. `--once N` instead does N rounds and
+ * ends, for callgrind.
  */
 #ifndef XVS_BENCH_SERVE_H
 #define XVS_BENCH_SERVE_H
