@@ -99,12 +99,19 @@ static inline int read_chain(struct session *s, struct candidate *c, chain_error
 /* In flight, or in this batch already. Marks it. */
 static inline bool head_taken(struct squeue *q, unsigned int head)
 {
-	uint64_t bit = 1ull << (head % 64), *word = &q->gathered[head / 64];
-	uint64_t seen = *word;
+	bool again = q->gathered[head] == q->batch;
 
-	*word = seen | bit;
-	return (seen & bit) ||
-	       atomic_load_explicit(&q->log->inflight[head], memory_order_relaxed);
+	q->gathered[head] = q->batch;
+	return again || atomic_load_explicit(&q->log->inflight[head], memory_order_relaxed);
+}
+
+/* No head is in the batch of this number yet. */
+static void next_batch(struct squeue *q)
+{
+	if (++q->batch)
+		return;
+	memset(q->gathered, 0, sizeof(q->gathered));
+	q->batch = 1;
 }
 
 /* One more chain for the batch. As plan_table; -ENOSPC: the batch is full. */
@@ -141,7 +148,7 @@ static chain_error gather_queue(struct session *s, struct squeue *q)
 
 	if (refused(waiting < 0 || waiting + q->shadow.inflight + resumed > q->ring.size))
 		return "available index runs ahead of the ring";
-	memset(q->gathered, 0, sizeof(q->gathered));
+	next_batch(q);
 	for (int i = -resumed; i < waiting; i++) {
 		bool again = i < 0;
 		unsigned int head = again ? q->resume[(int)q->resume_n + i] :

@@ -41,7 +41,8 @@ struct squeue {
 	uint16_t resume[JOURNAL_RING_MAX];
 	unsigned int resume_n, resume_at;
 	unsigned int done_n; /* completions of this harvest, in log->pub */
-	uint64_t gathered[JOURNAL_RING_MAX / 64]; /* heads in this batch */
+	/* the batch a head was last gathered for; batch counts from 1 and starts over */
+	uint16_t gathered[JOURNAL_RING_MAX], batch;
 };
 
 /* A chain on its way from a guest ring to a shadow ring. */

@@ -31,7 +31,7 @@ bench_path_unchecked_LDADD = $(shim_libs)
 if HAVE_DPDK
 bench_dpdk_SOURCES = tools/bench/dpdk.c tools/bench/dpdk_guest.c tools/bench/dpdk_guest.h \
 	$(bench_lookup_load) $(bench_serve)
-bench_dpdk_CFLAGS = $(AM_CFLAGS) $(DPDK_CFLAGS)
+bench_dpdk_CFLAGS = $(AM_CFLAGS) $(DPDK_CFLAGS) -Wno-undef
 bench_dpdk_LDADD = $(DPDK_LIBS)
 endif
 
