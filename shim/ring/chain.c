@@ -32,16 +32,3 @@ chain_error chain_walk_table(const struct vring_desc *table, unsigned int entrie
 	*n = count;
 	return NULL;
 }
-
-chain_error chain_check(const struct chain_desc *d, unsigned int n, uint64_t *readable,
-			uint64_t *writable)
-{
-	struct chain_sum sum = { 0 };
-	chain_error why = NULL;
-
-	for (unsigned int i = 0; i < n && !why; i++)
-		why = chain_check_next(&d[i], &sum);
-	*readable = sum.readable;
-	*writable = sum.writable;
-	return why ? why : chain_check_sum(&sum);
-}

@@ -101,8 +101,4 @@ static inline chain_error chain_check_sum(const struct chain_sum *sum)
 	return NULL;
 }
 
-/* Form of the whole chain. *readable and *writable get the number of bytes of each kind. */
-chain_error chain_check(const struct chain_desc *d, unsigned int n, uint64_t *readable,
-			uint64_t *writable);
-
 #endif
