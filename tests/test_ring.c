@@ -55,6 +55,20 @@ static void set(unsigned int i, uint64_t addr, uint32_t len, uint16_t flags, uin
 	table[i] = (struct vring_desc){ addr, len, flags, next };
 }
 
+/* The form of a whole chain, checked as translate.c does it. */
+static chain_error chain_check(const struct chain_desc *d, unsigned int count, uint64_t *readable,
+			       uint64_t *writable)
+{
+	struct chain_sum sum = { 0 };
+	chain_error why = NULL;
+
+	for (unsigned int i = 0; i < count && !why; i++)
+		why = chain_check_next(&d[i], &sum);
+	*readable = sum.readable;
+	*writable = sum.writable;
+	return why ? why : chain_check_sum(&sum);
+}
+
 static chain_error walk(uint16_t head)
 {
 	return chain_walk_ring(&ring, head, &indirect, out, CHAIN_MAX, &n);

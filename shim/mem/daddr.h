@@ -8,6 +8,8 @@
 
 #include "hv/frames.h"
 
+#include "util/refused.h"
+
 #include <errno.h>
 #include <xvshim/protocol.h>
 
@@ -18,23 +20,23 @@ struct gref_range {
 	uint32_t npages;
 };
 
+#define DADDR_GRANT_BITS (XVS_DADDR_GREF_MASK << XVS_DADDR_GREF_SHIFT | XVS_FRAME_MASK)
+_Static_assert((DADDR_GRANT_BITS | XVS_DADDR_GRANT) == ~XVS_DADDR_RESERVED, "one or the other");
+
 /*
  * Address *and* length, so that the whole buffer is covered by what was checked. Errors:
  * -EINVAL: length 0, not a grant, a reserved bit, or references that wrap around.
  */
 static inline int daddr_decode_grant(uint64_t daddr, uint32_t len, struct gref_range *range)
 {
-	uint64_t first = (daddr >> XVS_DADDR_GREF_SHIFT) & XVS_DADDR_GREF_MASK;
-	uint64_t offset = daddr & XVS_FRAME_MASK;
-	uint64_t npages = (offset + len + XVS_FRAME_MASK) >> XVS_FRAME_SHIFT;
+	/* what is left without the mark is reference and offset, if no reserved bit is set */
+	uint64_t first = daddr ^ XVS_DADDR_GRANT, last = first + len - 1;
 
-	if (!len || !(daddr & XVS_DADDR_GRANT) || (daddr & XVS_DADDR_RESERVED))
+	if (refused(!len || ((first | last) & ~DADDR_GRANT_BITS)))
 		return -EINVAL;
-	if (first + npages - 1 > UINT32_MAX)
-		return -EINVAL;
-	range->gref = (uint32_t)first;
-	range->offset = (uint32_t)offset;
-	range->npages = (uint32_t)npages;
+	range->gref = (uint32_t)(first >> XVS_DADDR_GREF_SHIFT);
+	range->offset = (uint32_t)(first & XVS_FRAME_MASK);
+	range->npages = (uint32_t)((last >> XVS_FRAME_SHIFT) - (first >> XVS_FRAME_SHIFT) + 1);
 	return 0;
 }
 

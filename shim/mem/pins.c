@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "mem/pins.h"
 
+#include "util/refused.h"
+
 #include <errno.h>
 
 #define MAP_BYTES (JOURNAL_BATCH * sizeof(struct hv_map_op))
@@ -29,22 +31,6 @@ void pins_open(struct pins *p, struct hv *hv, struct journal *j, const struct hv
 		p->free[i] = (uint16_t)(JOURNAL_PINS - 1 - i);
 }
 
-uint16_t pins_add(struct pins *p, uint32_t gref, bool writable)
-{
-	uint16_t pin = p->free[--p->free_n];
-
-	p->map_op[p->map_n] = (struct hv_map_op){
-		.flags = HV_MAP_DEVICE | (writable ? 0 : HV_MAP_READONLY),
-		.gref = gref,
-		.domid = p->domid,
-		.status = HV_STATUS_PENDING,
-		.handle = HV_HANDLE_NONE,
-	};
-	p->map_pin[p->map_n++] = pin;
-	p->log->pin[pin].gref = gref;
-	return pin;
-}
-
 void pins_undo(struct pins *p, unsigned int map_n)
 {
 	while (p->map_n > map_n)
@@ -64,13 +50,15 @@ static int classify(int16_t status)
 /* Moves handles from the operations to the pins. Returns the worst thing found. */
 static int take_handles(struct pins *p, uint32_t *gref)
 {
+	const struct hv_map_op *op = p->map_op, *end = op + p->map_n;
+	const uint16_t *index = p->map_pin;
+	struct journal_pin *pins = p->log->pin;
 	int worst = 0;
 
-	for (unsigned int i = 0; i < p->map_n; i++) {
-		const struct hv_map_op *op = &p->map_op[i];
-		struct journal_pin *pin = &p->log->pin[p->map_pin[i]];
+	for (; op < end; op++) {
+		struct journal_pin *pin = &pins[*index++];
 
-		if (op->status != HV_STATUS_OKAY) {
+		if (refused(op->status != HV_STATUS_OKAY)) {
 			int err = classify(op->status);
 
 			if (!worst || (worst == -ENOSPC && err == -EFAULT)) {
@@ -119,37 +107,31 @@ int pins_map(struct pins *p, uint32_t *gref)
 	return rc ? rc : err;
 }
 
-bool pins_drop(struct pins *p, uint16_t pin)
-{
-	if (p->unmap_n == JOURNAL_BATCH)
-		return false;
-	p->unmap_op[p->unmap_n] = (struct hv_unmap_op){
-		.maddr = p->log->pin[pin].maddr,
-		.handle = p->log->pin[pin].handle,
-		.status = HV_STATUS_PENDING,
-	};
-	p->unmap_pin[p->unmap_n++] = pin;
-	return true;
-}
-
 int pins_unmap(struct pins *p)
 {
+	const unsigned int n = p->unmap_n;
+	const struct hv_unmap_op *op = p->unmap_op;
+	struct journal_pin *pins = p->log->pin;
+	unsigned int free_n = p->free_n;
 	int rc = 0;
 
-	if (!p->unmap_n)
+	if (!n)
 		return 0;
-	atomic_store_explicit(&p->log->unmap_n, p->unmap_n, memory_order_release);
-	rc = p->hv->ops->gnt_unmap(p->hv, p->unmap_op, p->unmap_n);
-	for (unsigned int i = 0; i < p->unmap_n; i++) {
-		if (p->unmap_op[i].status == HV_STATUS_PENDING)
-			continue; /* still mapped: the pin stays in the journal */
-		if (p->unmap_op[i].status != HV_STATUS_OKAY) {
+	atomic_store_explicit(&p->log->unmap_n, n, memory_order_release);
+	rc = p->hv->ops->gnt_unmap(p->hv, p->unmap_op, n);
+	for (unsigned int i = 0; i < n; i++) {
+		uint16_t pin = p->unmap_pin[i];
+
+		if (refused(op[i].status != HV_STATUS_OKAY)) {
+			if (op[i].status == HV_STATUS_PENDING)
+				continue; /* still mapped: the pin stays in the journal */
 			atomic_fetch_add(&p->log->leaked, 1);
 			rc = rc ? rc : -EIO;
 		}
-		p->log->pin[p->unmap_pin[i]].handle = HV_HANDLE_NONE;
-		p->free[p->free_n++] = p->unmap_pin[i];
+		pins[pin].handle = HV_HANDLE_NONE;
+		p->free[free_n++] = pin;
 	}
+	p->free_n = free_n;
 	atomic_store_explicit(&p->log->unmap_n, 0, memory_order_release);
 	p->unmap_n = 0;
 	return rc;

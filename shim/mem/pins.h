@@ -36,14 +36,24 @@ unsigned int pins_dma_pages(void);
 void pins_open(struct pins *p, struct hv *hv, struct journal *j, const struct hv_dma *dma,
 	       unsigned int first_page, uint16_t domid);
 
-/* Room for n more pages in this batch? */
-static inline bool pins_room(const struct pins *p, unsigned int n)
+/* Adds one page to the batch; map_n is below JOURNAL_BATCH and free_n above 0, which a caller
+ * knows for many pages at once. Returns its pin. */
+static inline uint16_t pins_add(struct pins *p, uint32_t gref, bool writable)
 {
-	return n <= JOURNAL_BATCH - p->map_n && n <= p->free_n;
-}
+	uint16_t pin = p->free[--p->free_n];
+	unsigned int n = p->map_n++;
 
-/* Adds one page to the batch; pins_room() said yes. Returns its pin. */
-uint16_t pins_add(struct pins *p, uint32_t gref, bool writable);
+	p->map_op[n] = (struct hv_map_op){
+		.flags = HV_MAP_DEVICE | (writable ? 0 : HV_MAP_READONLY),
+		.gref = gref,
+		.domid = p->domid,
+		.status = HV_STATUS_PENDING,
+		.handle = HV_HANDLE_NONE,
+	};
+	p->map_pin[n] = pin;
+	p->log->pin[pin].gref = gref;
+	return pin;
+}
 
 /* Takes back what was added since the batch had `map_n` elements; nothing was mapped yet. */
 void pins_undo(struct pins *p, unsigned int map_n);
@@ -57,13 +67,29 @@ void pins_undo(struct pins *p, unsigned int map_n);
  */
 int pins_map(struct pins *p, uint32_t *gref);
 
-static inline maddr_t pins_maddr(const struct pins *p, uint16_t pin)
+/* Machine address of the i-th page of the batch that pins_map just mapped. */
+static inline maddr_t pins_batch_maddr(const struct pins *p, unsigned int i)
 {
-	return p->log->pin[pin].maddr;
+	return p->map_op[i].maddr;
 }
 
 /* Queues a pin for unmapping. false: the batch is full, nothing was queued. */
-bool pins_drop(struct pins *p, uint16_t pin);
+static inline bool pins_drop(struct pins *p, uint16_t pin)
+{
+	const struct journal_pin *from = &p->log->pin[pin];
+	unsigned int n = p->unmap_n;
+
+	if (n == JOURNAL_BATCH)
+		return false;
+	p->unmap_op[n] = (struct hv_unmap_op){
+		.maddr = from->maddr,
+		.handle = from->handle,
+		.status = HV_STATUS_PENDING,
+	};
+	p->unmap_pin[n] = pin;
+	p->unmap_n = n + 1;
+	return true;
+}
 
 /* Unmaps what was queued. The device can no longer reach those pages. -EIO: Xen refused some;
  * they are counted in the journal and not tried again. */

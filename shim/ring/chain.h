@@ -7,6 +7,7 @@
 #define XVS_RING_CHAIN_H
 
 #include "ring/guest_ring.h"
+#include "util/refused.h"
 
 #include <stddef.h>
 
@@ -22,13 +23,48 @@ struct chain_desc {
 /* Why a chain was refused, in words for a log line; NULL if it was not. */
 typedef const char *chain_error;
 
+static inline void chain_take(struct chain_desc *out, const struct vring_desc *d)
+{
+	out->daddr = d->addr;
+	out->len = d->len;
+	out->writable = d->flags & VRING_DESC_F_WRITE;
+}
+
 /*
  * Walks the chain that begins at head in the ring's own table. A single indirect descriptor is
  * returned as it is in *indirect (len of 0 otherwise). At most max descriptors go to out; *n
  * tells how many.
  */
-chain_error chain_walk_ring(const struct guest_ring *r, uint16_t head, struct vring_desc *indirect,
-			    struct chain_desc *out, unsigned int max, unsigned int *n);
+static inline chain_error chain_walk_ring(const struct guest_ring *r, uint16_t head,
+					  struct vring_desc *indirect, struct chain_desc *out,
+					  unsigned int max, unsigned int *n)
+{
+	const unsigned int size = r->size, most = size < max ? size : max;
+	struct vring_desc d;
+	unsigned int index = head, count = 0;
+
+	indirect->len = 0;
+	*n = 0;
+	do {
+		if (refused(index >= size))
+			return "descriptor index outside the table";
+		if (refused(count == most))
+			return "descriptor chain loops or is too long";
+		guest_ring_desc(r, index, &d);
+		if (d.flags & VRING_DESC_F_INDIRECT) {
+			if (refused(count || (d.flags & VRING_DESC_F_NEXT)))
+				return "indirect descriptor within a chain";
+			if (refused(!d.len))
+				return "indirect table of length 0";
+			*indirect = d;
+			return NULL;
+		}
+		chain_take(&out[count++], &d);
+		index = d.next;
+	} while (d.flags & VRING_DESC_F_NEXT);
+	*n = count;
+	return NULL;
+}
 
 /* Form of an indirect descriptor's table: length and bounds. */
 chain_error chain_check_indirect(const struct vring_desc *indirect, unsigned int max);
@@ -37,9 +73,32 @@ chain_error chain_check_indirect(const struct vring_desc *indirect, unsigned int
 chain_error chain_walk_table(const struct vring_desc *table, unsigned int entries,
 			     struct chain_desc *out, unsigned int max, unsigned int *n);
 
-/* Form of the whole chain: no empty buffer, device-readable first. *readable and *writable get
- * the number of bytes of each kind. */
-chain_error chain_check(const struct chain_desc *d, unsigned int n, uint64_t *readable,
-			uint64_t *writable);
+/* Bytes of a chain of each kind, while it is gone through. */
+struct chain_sum {
+	uint64_t readable, writable;
+};
+
+/* Form of the next descriptor of a chain: no empty buffer, device-readable first. */
+static inline chain_error chain_check_next(const struct chain_desc *d, struct chain_sum *sum)
+{
+	if (refused(!d->len))
+		return "descriptor of length 0";
+	if (d->writable) {
+		sum->writable += d->len;
+		return NULL;
+	}
+	if (refused(sum->writable))
+		return "device-readable descriptor behind a device-writable one";
+	sum->readable += d->len;
+	return NULL;
+}
+
+/* At the end of the chain. */
+static inline chain_error chain_check_sum(const struct chain_sum *sum)
+{
+	if (refused((sum->writable | sum->readable) > UINT32_MAX))
+		return "sum of lengths overflows";
+	return NULL;
+}
 
 #endif

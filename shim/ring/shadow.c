@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ring/shadow.h"
 
-#include <errno.h>
-
 #define SMALL_BYTES (SHADOW_SMALL * sizeof(struct vring_desc))
 #define SMALL_PER_PAGE (XVS_FRAME_SIZE / SMALL_BYTES)
 #define SMALL_PAGES (SHADOW_MAX / SMALL_PER_PAGE)
@@ -57,20 +55,6 @@ void shadow_init(struct shadow_ring *s, const struct hv_dma *dma, unsigned int f
 	memset(s->desc, 0, XVS_FRAME_SIZE);
 	memset(s->avail, 0, XVS_FRAME_SIZE);
 	reset_lists(s);
-}
-
-bool shadow_reserve(struct shadow_ring *s, unsigned int n)
-{
-	bool table = s->indirect && n > 1;
-	unsigned int want = table ? 1 : n;
-	bool big = table && n > SHADOW_SMALL;
-
-	if (n > s->size || want > (unsigned int)s->free_n - s->reserved_n ||
-	    (big && s->big_free_n == s->reserved_big))
-		return false;
-	s->reserved_n = (uint16_t)(s->reserved_n + want);
-	s->reserved_big = (uint8_t)(s->reserved_big + big);
-	return true;
 }
 
 void shadow_unreserve(struct shadow_ring *s)
@@ -183,15 +167,9 @@ static uint16_t add_direct(struct shadow_ring *s, const struct shadow_seg *seg, 
 	return head;
 }
 
-void shadow_add(struct shadow_ring *s, const struct shadow_seg *seg, unsigned int n,
-		const struct shadow_chain *chain)
+uint16_t shadow_put(struct shadow_ring *s, const struct shadow_seg *seg, unsigned int n)
 {
-	uint16_t head = s->indirect && n > 1 ? add_indirect(s, seg, n) : add_direct(s, seg, n);
-
-	s->chain[head] = *chain;
-	s->inflight++;
-	shared_write(&s->avail->ring[s->avail_idx & (s->size - 1)], head);
-	s->avail_idx++;
+	return s->indirect ? add_indirect(s, seg, n) : add_direct(s, seg, n);
 }
 
 bool shadow_publish(struct shadow_ring *s)
@@ -211,7 +189,7 @@ bool shadow_publish(struct shadow_ring *s)
 }
 
 /* The descriptors of a chain are found in private memory; the table is not read back. */
-static void release_chain(struct shadow_ring *s, uint16_t head)
+void shadow_release(struct shadow_ring *s, uint16_t head)
 {
 	uint16_t id = head, n = s->count[head];
 
@@ -226,31 +204,6 @@ static void release_chain(struct shadow_ring *s, uint16_t head)
 		give_desc(s, id);
 		id = next;
 	}
-	s->inflight--;
-}
-
-int shadow_take(struct shadow_ring *s, struct shadow_chain *chain, uint32_t *len)
-{
-	uint16_t waiting = (uint16_t)(shared_read_acquire(&s->used->idx) - s->last_used);
-	const struct vring_used_elem *e = &s->used->ring[s->last_used & (s->size - 1)];
-	uint32_t id;
-
-	if (!waiting)
-		return 0;
-	if (waiting > s->inflight)
-		return -EPROTO;
-	id = shared_read(&e->id);
-	*len = shared_read(&e->len);
-	if (id >= s->size || !s->count[id])
-		return -EPROTO;
-	*chain = s->chain[id];
-	s->last_used++;
-	release_chain(s, (uint16_t)id);
-	if (*len > chain->writable) {
-		*len = chain->writable;
-		return -EMSGSIZE;
-	}
-	return 1;
 }
 
 void shadow_want_irq(struct shadow_ring *s)

@@ -9,7 +9,9 @@
 
 #include "hv/hv.h"
 #include "ring/shared.h"
+#include "util/refused.h"
 
+#include <errno.h>
 #include <linux/virtio_ring.h>
 
 #define SHADOW_MAX 256u       /* entries: descriptor table = one machine page */
@@ -61,23 +63,101 @@ void shadow_init(struct shadow_ring *s, const struct hv_dma *dma, unsigned int f
 		 uint16_t size, bool event_idx, bool indirect);
 
 /* Sets room aside for a chain of n segments; false: there is none now. */
-bool shadow_reserve(struct shadow_ring *s, unsigned int n);
+static inline bool shadow_reserve(struct shadow_ring *s, unsigned int n)
+{
+	unsigned int reserved = s->reserved_n + (n > 1 && s->indirect ? 1 : n);
+
+	if (n > s->size || reserved > s->free_n)
+		return false;
+	if (n > SHADOW_SMALL && s->indirect) {
+		if (s->big_free_n == s->reserved_big)
+			return false;
+		s->reserved_big++;
+	}
+	s->reserved_n = (uint16_t)reserved;
+	return true;
+}
+
 void shadow_unreserve(struct shadow_ring *s);
+
+/* The descriptors of a chain of several segments; returns the head. */
+uint16_t shadow_put(struct shadow_ring *s, const struct shadow_seg *seg, unsigned int n);
+
+static inline uint16_t shadow_put_one(struct shadow_ring *s, const struct shadow_seg *seg)
+{
+	uint16_t id = s->free_head;
+	struct vring_desc *d = &s->desc[id];
+
+	s->free_head = s->next[id];
+	s->free_n--;
+	s->count[id] = 1;
+	d->addr = seg->maddr.a;
+	d->len = seg->len;
+	d->flags = (uint16_t)(seg->writable * VRING_DESC_F_WRITE);
+	d->next = 0;
+	return id;
+}
 
 /* Adds a chain whose room was reserved. Merges neighbours that touch in machine memory. Not
  * visible to the device before shadow_publish. */
-void shadow_add(struct shadow_ring *s, const struct shadow_seg *seg, unsigned int n,
-		const struct shadow_chain *chain);
+static inline void shadow_add(struct shadow_ring *s, const struct shadow_seg *seg, unsigned int n,
+			      const struct shadow_chain *chain)
+{
+	uint16_t head = n == 1 ? shadow_put_one(s, seg) : shadow_put(s, seg, n);
+	unsigned int idx = s->avail_idx;
+
+	s->chain[head] = *chain;
+	s->inflight++;
+	shared_write(&s->avail->ring[idx & (s->size - 1u)], head);
+	s->avail_idx = (uint16_t)(idx + 1);
+}
 
 /* Makes all added chains visible. Returns whether the device wants a notification. */
 bool shadow_publish(struct shadow_ring *s);
+
+/* Gives the descriptors of a chain back, and its table. */
+void shadow_release(struct shadow_ring *s, uint16_t head);
 
 /*
  * Takes one completed chain: 1, or 0 if there is none. -EPROTO: the device returned an id it
  * was not given, or ran ahead. len is as the device said, at most chain->writable; -EMSGSIZE
  * (the chain was taken, len is clamped): it said more.
  */
-int shadow_take(struct shadow_ring *s, struct shadow_chain *chain, uint32_t *len);
+static inline int shadow_take(struct shadow_ring *s, struct shadow_chain *chain, uint32_t *len)
+{
+	const unsigned int last = s->last_used, size = s->size;
+	uint16_t waiting = (uint16_t)(shared_read_acquire(&s->used->idx) - last);
+	const struct vring_used_elem *e = &s->used->ring[last & (size - 1)];
+	uint32_t id, count;
+
+	if (!waiting)
+		return 0;
+	if (refused(waiting > s->inflight))
+		return -EPROTO;
+	id = shared_read(&e->id);
+	*len = shared_read(&e->len);
+	if (refused(id >= size))
+		return -EPROTO;
+	count = s->count[id];
+	if (refused(!count))
+		return -EPROTO;
+	*chain = s->chain[id];
+	s->last_used = (uint16_t)(last + 1);
+	s->inflight--;
+	if (count == 1 && s->table[id] == SHADOW_NO_TABLE) {
+		s->count[id] = 0;
+		s->next[id] = s->free_head;
+		s->free_head = (uint16_t)id;
+		s->free_n++;
+	} else {
+		shadow_release(s, (uint16_t)id);
+	}
+	if (refused(*len > chain->writable)) {
+		*len = chain->writable;
+		return -EMSGSIZE;
+	}
+	return 1;
+}
 
 /* Something completed? For polling. */
 static inline bool shadow_pending(const struct shadow_ring *s)

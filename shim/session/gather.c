@@ -50,16 +50,18 @@ static int plan_table(struct session *s, struct candidate *c, const struct vring
 	void *va;
 
 	*why = chain_check_indirect(d, c->q->ring.size);
-	if (!*why && (daddr_decode_grant(d->addr, d->len, &c->table_range) ||
-		      c->table_range.npages > 2))
-		*why = "address of an indirect table is not a grant";
-	if (!*why && ring_refs_hit(&s->refs, c->table_range.gref, c->table_range.npages))
-		*why = "indirect table lies in a ring or the control page";
-	if (*why)
+	if (refused(*why != NULL))
 		return -EINVAL;
+	if (daddr_decode_grant(d->addr, d->len, &c->table_range) ||
+	    refused(c->table_range.npages > 2))
+		return refuse(why, "address of an indirect table is not a grant");
+	if (refused(ring_refs_hit(&s->refs, c->table_range.gref, c->table_range.npages)))
+		return refuse(why, "indirect table lies in a ring or the control page");
 	if (s->batch.copy_n + c->table_range.npages > BATCH_COPIES ||
 	    d->len / sizeof(*d) > BATCH_DESCS - s->batch.desc_n)
 		return -ENOSPC;
+	if (s->batch.planned + d->len / sizeof(*d) > JOURNAL_BATCH)
+		return -ENOSPC; /* it could not be mapped, so it need not be copied */
 	va = scratch_take(s, d->len, &to);
 	if (!va)
 		return -ENOSPC;
@@ -72,78 +74,92 @@ static int plan_table(struct session *s, struct candidate *c, const struct vring
 	c->indirect_n = (uint16_t)(d->len / sizeof(*d));
 	c->desc = s->batch.desc_n; /* room for what it can hold at most */
 	s->batch.desc_n += c->indirect_n;
+	s->batch.planned += c->indirect_n;
 	return 0;
 }
 
 /* Reads one chain's descriptors, or plans to. As plan_table. */
-static int read_chain(struct session *s, struct candidate *c, chain_error *why)
+static inline int read_chain(struct session *s, struct candidate *c, chain_error *why)
 {
 	struct batch *b = &s->batch;
 	struct vring_desc indirect;
-	unsigned int max = BATCH_DESCS - b->desc_n;
+	unsigned int first = b->desc_n, max = BATCH_DESCS - first;
+	chain_error form;
 
-	if (max < c->q->ring.size)
+	if (max < c->q->ring.size || b->planned >= JOURNAL_BATCH)
 		return -ENOSPC;
-	*why = chain_walk_ring(&c->q->ring, c->head, &indirect, &b->desc[b->desc_n], max,
-			       &c->desc_n);
-	if (*why)
-		return -EINVAL;
+	form = chain_walk_ring(&c->q->ring, c->head, &indirect, &b->desc[first], max, &c->desc_n);
+	if (refused(form != NULL))
+		return refuse(why, form);
 	if (indirect.len)
 		return plan_table(s, c, &indirect, why);
-	c->desc = b->desc_n;
-	b->desc_n += c->desc_n;
+	c->desc = first;
+	b->desc_n = first + c->desc_n;
+	b->planned += c->desc_n;
 	return 0;
 }
 
-/* The i-th chain of the queue that is to be taken, resumed ones first. */
-static bool next_head(struct squeue *q, unsigned int i, unsigned int waiting, struct candidate *c)
-{
-	unsigned int resumed = q->resume_n - q->resume_at;
-
-	c->resumed = i < resumed;
-	if (c->resumed)
-		c->head = q->resume[q->resume_at + i];
-	else if (i - resumed < waiting)
-		c->head = guest_ring_head(&q->ring, i - resumed);
-	else
-		return false;
-	return true;
-}
-
 /* In flight, or in this batch already. Marks it. */
-static bool head_taken(struct squeue *q, uint16_t head)
+static inline bool head_taken(struct squeue *q, unsigned int head)
 {
-	uint64_t bit = 1ull << (head % 64);
-	bool taken = q->gathered[head / 64] & bit;
+	bool again = q->gathered[head] == q->batch;
 
-	q->gathered[head / 64] |= bit;
-	return taken || atomic_load_explicit(&q->log->inflight[head], memory_order_relaxed);
+	q->gathered[head] = q->batch;
+	return again || atomic_load_explicit(&q->log->inflight[head], memory_order_relaxed);
 }
 
-/* Chains of one queue. Returns the reason if the guest broke a rule. */
-static chain_error gather_queue(struct session *s, struct squeue *q)
+/* No head is in the batch of this number yet. */
+static void next_batch(struct squeue *q)
+{
+	if (++q->batch)
+		return;
+	memset(q->gathered, 0, sizeof(q->gathered));
+	q->batch = 1;
+}
+
+/* One more chain for the batch. As plan_table; -ENOSPC: the batch is full. */
+static inline int gather_chain(struct session *s, struct squeue *q, unsigned int head, bool resumed,
+			chain_error *why)
 {
 	struct batch *b = &s->batch;
-	int waiting = guest_ring_waiting(&q->ring);
+	unsigned int n = b->chain_n;
+	struct candidate *c = &b->chain[n];
+	int rc;
+
+	if (n == BATCH_CHAINS)
+		return -ENOSPC;
+	if (refused(head >= q->ring.size))
+		return refuse(why, "head outside the descriptor table");
+	if (!resumed && refused(head_taken(q, head)))
+		return refuse(why, "head is in flight already");
+	c->q = q;
+	c->head = (uint16_t)head;
+	c->resumed = resumed;
+	c->indirect_n = 0;
+	c->seg_n = 0;
+	rc = read_chain(s, c, why);
+	if (!rc)
+		b->chain_n = n + 1;
+	return rc;
+}
+
+/* Chains of one queue, resumed ones first. Returns the reason if the guest broke a rule. */
+static chain_error gather_queue(struct session *s, struct squeue *q)
+{
+	int waiting = guest_ring_waiting(&q->ring), resumed = (int)(q->resume_n - q->resume_at);
 	chain_error why = NULL;
 
-	if (waiting < 0 || waiting + q->shadow.inflight + (int)(q->resume_n - q->resume_at) >
-				   q->ring.size)
+	if (refused(waiting < 0 || waiting + q->shadow.inflight + resumed > q->ring.size))
 		return "available index runs ahead of the ring";
-	memset(q->gathered, 0, sizeof(q->gathered));
-	for (unsigned int i = 0; b->chain_n < BATCH_CHAINS; i++) {
-		struct candidate *c = &b->chain[b->chain_n];
+	next_batch(q);
+	for (int i = -resumed; i < waiting; i++) {
+		bool again = i < 0;
+		unsigned int head = again ? q->resume[(int)q->resume_n + i] :
+					    guest_ring_head(&q->ring, (unsigned int)i);
+		int rc = gather_chain(s, q, head, again, &why);
 
-		*c = (struct candidate){ .q = q };
-		if (!next_head(q, i, (unsigned int)waiting, c))
-			return NULL;
-		if (c->head >= q->ring.size)
-			return "head outside the descriptor table";
-		if (!c->resumed && head_taken(q, c->head))
-			return "head is in flight already";
-		if (read_chain(s, c, &why))
-			return why;
-		b->chain_n++;
+		if (rc)
+			return rc == -EINVAL ? why : NULL;
 	}
 	return NULL;
 }
@@ -210,7 +226,7 @@ unsigned int batch_gather(struct session *s)
 	struct batch *b = &s->batch;
 	chain_error why = NULL;
 
-	b->chain_n = b->desc_n = b->copy_n = b->seg_n = 0;
+	b->chain_n = b->desc_n = b->copy_n = b->seg_n = b->planned = 0;
 	b->scratch_page = b->scratch_off = 0;
 	for (unsigned int i = 0; i < s->num_queues && !why; i++) {
 		unsigned int index = (s->turn + i) % s->num_queues;

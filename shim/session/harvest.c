@@ -26,19 +26,21 @@ static void drop_pins(struct session *s, uint16_t pin)
 /* Takes completions of one queue into its journal's list. */
 static int take_queue(struct session *s, struct squeue *q)
 {
+	struct journal_used *pub = q->log->pub;
 	struct shadow_chain chain;
+	unsigned int n = 0;
 	uint32_t len;
-	int rc;
+	int rc = 0;
 
-	q->done_n = 0;
-	while (q->done_n < JOURNAL_RING_MAX && unmap_room(s, q)) {
+	while (n < JOURNAL_RING_MAX && unmap_room(s, q)) {
 		rc = shadow_take(&q->shadow, &chain, &len);
 		if (rc <= 0)
-			return rc;
+			break;
 		drop_pins(s, chain.first_pin);
-		q->log->pub[q->done_n++] = (struct journal_used){ chain.guest_head, len };
+		pub[n++] = (struct journal_used){ chain.guest_head, len };
 	}
-	return 0;
+	q->done_n = n;
+	return rc < 0 ? rc : 0;
 }
 
 /*
@@ -49,13 +51,15 @@ static int take_queue(struct session *s, struct squeue *q)
 static void publish_queue(struct session *s, struct squeue *q)
 {
 	struct journal_queue *log = q->log;
-	uint16_t old = q->ring.used_idx;
+	const unsigned int n = q->done_n;
+	const struct guest_ring ring = q->ring;
+	uint16_t old = ring.used_idx;
 
-	atomic_store_explicit(&log->used, (uint32_t)q->done_n << 16 | old, memory_order_release);
-	for (unsigned int i = 0; i < q->done_n; i++)
-		guest_ring_put(&q->ring, (uint16_t)(old + i), log->pub[i].id, log->pub[i].len);
-	guest_ring_publish(&q->ring, (uint16_t)(old + q->done_n));
-	for (unsigned int i = 0; i < q->done_n; i++)
+	atomic_store_explicit(&log->used, n << 16 | old, memory_order_release);
+	for (unsigned int i = 0; i < n; i++)
+		guest_ring_put(&ring, (uint16_t)(old + i), log->pub[i].id, log->pub[i].len);
+	guest_ring_publish(&q->ring, (uint16_t)(old + n));
+	for (unsigned int i = 0; i < n; i++)
 		atomic_store_explicit(&log->inflight[log->pub[i].id], 0, memory_order_relaxed);
 	atomic_store_explicit(&log->used, q->ring.used_idx, memory_order_release);
 	if (guest_ring_wants_event(&q->ring, old)) {

@@ -12,6 +12,9 @@
 #include "ring/shadow.h"
 #include "session/session.h"
 #include "util/log.h"
+#include "util/refused.h"
+
+#include <errno.h>
 
 #define BATCH_CHAINS 128u   /* chains taken at once, all queues together */
 #define BATCH_DESCS 1024u   /* their descriptors */
@@ -38,34 +41,38 @@ struct squeue {
 	uint16_t resume[JOURNAL_RING_MAX];
 	unsigned int resume_n, resume_at;
 	unsigned int done_n; /* completions of this harvest, in log->pub */
-	uint64_t gathered[JOURNAL_RING_MAX / 64]; /* heads in this batch */
+	/* the batch a head was last gathered for; batch counts from 1 and starts over */
+	uint16_t gathered[JOURNAL_RING_MAX], batch;
 };
 
 /* A chain on its way from a guest ring to a shadow ring. */
 struct candidate {
 	struct squeue *q;
 	uint16_t head;
-	bool resumed;
-	uint16_t indirect_n;             /* entries of the indirect table; 0: none */
-	const struct vring_desc *table;  /* private copy of it */
-	struct gref_range table_range;
-	unsigned int desc, desc_n; /* its descriptors, in batch.desc */
-	unsigned int seg, seg_n;   /* its segments, in batch.seg */
+	uint16_t indirect_n; /* entries of the indirect table; 0: none */
+	uint16_t first_pin;
+	uint16_t resumed;
+	uint32_t desc;    /* its descriptors, in batch.desc */
+	unsigned int desc_n;
+	uint16_t seg, seg_n; /* its segments, in batch.seg */
 	uint32_t readable, writable; /* bytes */
+	const struct vring_desc *table; /* private copy of the indirect table */
+	struct gref_range table_range;
 };
+_Static_assert(sizeof(struct candidate) == 64, "one cache line");
 
 struct batch {
 	struct candidate chain[BATCH_CHAINS];
 	struct chain_desc desc[BATCH_DESCS];
-	struct shadow_seg seg[JOURNAL_BATCH];
-	uint16_t seg_pin[JOURNAL_BATCH];
-	uint32_t seg_off[JOURNAL_BATCH];
+	struct shadow_seg seg[JOURNAL_BATCH]; /* segment i is page i of the map batch */
 	unsigned int chain_n, desc_n, copy_n, seg_n;
+	unsigned int planned; /* descriptors, those in tables included: a page each or more */
 	unsigned int scratch_page, scratch_off;
 };
 
 /* References of rings and control page: no buffer may name them. */
 struct ring_refs {
+	uint32_t low, high;  /* none is below the one or above the other */
 	uint64_t filter[64]; /* bit gref % 4096: perhaps */
 	struct gref_range range[1 + 3 * XVS_MAX_QUEUES];
 	unsigned int n;
@@ -106,6 +113,13 @@ struct session {
 	unsigned int poll_us;     /* adapted, at most p.poll_us */
 };
 
+/* The way out of a function that found a rule broken. */
+static inline int refuse(chain_error *why, const char *reason)
+{
+	*why = reason;
+	return -EINVAL;
+}
+
 static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
 {
 	/* one writer: no locked instruction needed */
@@ -136,7 +150,14 @@ void squeue_disable(struct session *s, unsigned int index);
 /* Starts the shadow ring on the device. The device has FEATURES_OK and not DRIVER_OK. */
 int squeue_start(struct session *s, unsigned int index, uint64_t dev_features);
 void session_count_inflight(struct session *s);
-bool ring_refs_hit(const struct ring_refs *refs, uint32_t gref, unsigned int npages);
+/* Does one of npages from gref on belong to a ring? The slow half, where it may. */
+bool ring_refs_contain(const struct ring_refs *refs, uint32_t gref, unsigned int npages);
+static inline bool ring_refs_hit(const struct ring_refs *refs, uint32_t gref, unsigned int npages)
+{
+	/* references do not wrap around: daddr_decode_grant() */
+	return gref <= refs->high && gref + npages - 1 >= refs->low &&
+	       ring_refs_contain(refs, gref, npages);
+}
 int ring_refs_add(struct ring_refs *refs, struct gref_range range);
 
 /* gather.c: chains of the guest rings into the batch, their tables copied, their form checked. */

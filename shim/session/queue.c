@@ -14,6 +14,10 @@ int ring_refs_add(struct ring_refs *refs, struct gref_range range)
 {
 	if (refs->n == sizeof(refs->range) / sizeof(refs->range[0]))
 		return -ENOSPC;
+	if (!refs->n || range.gref < refs->low)
+		refs->low = range.gref;
+	if (!refs->n || range.gref + range.npages - 1 > refs->high)
+		refs->high = range.gref + range.npages - 1;
 	refs->range[refs->n++] = range;
 	for (uint32_t i = 0; i < range.npages; i++)
 		filter_set(refs, range.gref + i);
@@ -28,7 +32,7 @@ static bool in_ranges(const struct ring_refs *refs, uint32_t gref)
 	return false;
 }
 
-bool ring_refs_hit(const struct ring_refs *refs, uint32_t gref, unsigned int npages)
+bool ring_refs_contain(const struct ring_refs *refs, uint32_t gref, unsigned int npages)
 {
 	for (unsigned int i = 0; i < npages; i++, gref++)
 		if ((refs->filter[gref / 64 % 64] >> (gref % 64) & 1) && in_ranges(refs, gref))

@@ -34,39 +34,47 @@ static void trace_chain(struct session *s, const struct candidate *c)
 static void take_chain(struct candidate *c)
 {
 	struct squeue *q = c->q;
+	struct journal_queue *log = q->log;
+	uint32_t at = log->last_avail;
 
-	if (c->resumed) {
+	if (__builtin_expect(c->resumed, false)) {
 		q->resume_at++;
 		return;
 	}
-	atomic_store_explicit(&q->log->inflight[c->head], 1u << 31 | q->log->last_avail,
-			      memory_order_release);
-	__atomic_store_n(&q->log->last_avail, q->log->last_avail + 1, __ATOMIC_RELEASE);
-	q->ring.last_avail = (uint16_t)q->log->last_avail;
+	atomic_store_explicit(&log->inflight[c->head], 1u << 31 | at, memory_order_release);
+	at++;
+	q->ring.last_avail = (uint16_t)at;
+	__atomic_store_n(&log->last_avail, at, __ATOMIC_RELEASE);
 }
 
 static unsigned int hand_over(struct session *s)
 {
 	struct batch *b = &s->batch;
+	uint64_t descs = 0, indirect = 0, readable = 0, writable = 0;
 	unsigned int chains = 0;
 
 	for (unsigned int i = 0; i < b->chain_n; i++) {
 		struct candidate *c = &b->chain[i];
-		struct shadow_chain chain = { .guest_head = c->head, .writable = c->writable };
+		struct shadow_chain chain = { .guest_head = c->head,
+					      .first_pin = c->first_pin,
+					      .writable = c->writable };
 
 		if (!c->seg_n)
 			continue;
-		chain.first_pin = b->seg_pin[c->seg];
 		take_chain(c);
 		shadow_add(&c->q->shadow, &b->seg[c->seg], c->seg_n, &chain);
 		if (!chains)
 			trace_chain(s, c);
 		chains++;
-		stat_add(&s->st->descs, c->desc_n);
-		stat_add(&s->st->indirect, c->indirect_n != 0);
-		stat_add(&s->st->bytes_read, c->readable);
-		stat_add(&s->st->bytes_written, c->writable);
+		descs += c->desc_n;
+		indirect += c->indirect_n != 0;
+		readable += c->readable;
+		writable += c->writable;
 	}
+	stat_add(&s->st->descs, descs);
+	stat_add(&s->st->indirect, indirect);
+	stat_add(&s->st->bytes_read, readable);
+	stat_add(&s->st->bytes_written, writable);
 	return chains;
 }
 

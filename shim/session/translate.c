@@ -7,89 +7,123 @@
 
 #include <errno.h>
 
-static bool overlap(const struct gref_range *a, const struct gref_range *b)
+/* In one comparison: b begins less than its own length before a, or within it. */
+static inline bool overlap(const struct gref_range *a, const struct gref_range *b)
 {
-	return a->gref - b->gref < b->npages || b->gref - a->gref < a->npages;
+	return b->gref - a->gref + b->npages - 1 < a->npages + b->npages - 1;
 }
 
-/* Pages the chain covers and its direction, from its private descriptors. */
-static chain_error measure(struct session *s, struct candidate *c, unsigned int *pages)
+/* A chain on its way into the batch. */
+struct adding {
+	unsigned int first; /* its first page in the batch */
+	unsigned int end;   /* its last page must lie below */
+	uint16_t *link;     /* where its list of pins goes on */
+	struct gref_range table; /* npages 0: none */
+};
+
+/* Why npages more do not fit: the guest's doing, or the batch's, or the pins'. */
+static int no_room(struct session *s, const struct candidate *c, const struct adding *to,
+		   uint32_t npages, chain_error *why)
 {
-	const struct chain_desc *d = &s->batch.desc[c->desc];
-	uint64_t readable, writable;
-	chain_error why = chain_check(d, c->desc_n, &readable, &writable);
-
-	*pages = 0;
-	for (unsigned int i = 0; i < c->desc_n && !why; i++) {
-		struct gref_range range;
-
-		if (daddr_decode_grant(d[i].daddr, d[i].len, &range))
-			return "address is not a grant";
-		if (range.npages > SHADOW_MAX || *pages + range.npages > c->q->shadow.size)
-			return "chain covers more pages than the queue has entries";
-		if (ring_refs_hit(&s->refs, range.gref, range.npages))
-			return "buffer lies in a ring or the control page";
-		if (c->indirect_n && d[i].writable && overlap(&c->table_range, &range))
-			return "buffer lies in its own indirect table";
-		*pages += range.npages;
-	}
-	c->writable = (uint32_t)writable;
-	c->readable = (uint32_t)readable;
-	return why;
+	if (npages > c->q->shadow.size - (s->pins.map_n - to->first))
+		return refuse(why, "chain covers more pages than the queue has entries");
+	return npages > JOURNAL_BATCH - s->pins.map_n ? -EAGAIN : -ENOSPC;
 }
 
-/* Adds the pages of one descriptor to the batch. Room was checked. */
-static void add_desc(struct session *s, const struct chain_desc *d)
+/* Checks one descriptor and adds its pages to the batch. Errors as of add_descs. */
+static inline int add_desc(struct session *s, const struct candidate *c, struct adding *to,
+			   const struct chain_desc *d, chain_error *why)
 {
-	struct batch *b = &s->batch;
+	struct shadow_seg *seg = &s->batch.seg[s->pins.map_n];
 	struct gref_range range;
-	uint32_t left = d->len;
+	uint32_t left = d->len, gref, offset;
+	bool writable = d->writable;
 
-	if (daddr_decode_grant(d->daddr, d->len, &range))
-		return; /* measure() refused it */
-	for (uint32_t i = 0; i < range.npages; i++) {
-		uint32_t part = XVS_FRAME_SIZE - range.offset;
+	if (daddr_decode_grant(d->daddr, left, &range))
+		return refuse(why, "address is not a grant");
+	if (__builtin_expect(range.npages > to->end - s->pins.map_n, 0))
+		return no_room(s, c, to, range.npages, why);
+	if (refused(ring_refs_hit(&s->refs, range.gref, range.npages)))
+		return refuse(why, "buffer lies in a ring or the control page");
+	if (refused(to->table.npages && writable && overlap(&to->table, &range)))
+		return refuse(why, "buffer lies in its own indirect table");
+	gref = range.gref;
+	offset = range.offset;
+	do {
+		uint32_t room = XVS_FRAME_SIZE - offset, part = left < room ? left : room;
+		uint16_t pin = pins_add(&s->pins, gref++, writable);
 
-		part = left < part ? left : part;
-		b->seg_pin[b->seg_n] = pins_add(&s->pins, range.gref + i, d->writable);
-		b->seg_off[b->seg_n] = range.offset;
-		b->seg[b->seg_n++] = (struct shadow_seg){ .len = part, .writable = d->writable };
+		*to->link = pin;
+		to->link = &s->pins.next[pin];
+		/* the frame is added when it is known */
+		*seg++ = (struct shadow_seg){ .maddr = { offset }, .len = part,
+					      .writable = writable };
+		offset = 0;
 		left -= part;
-		range.offset = 0;
-	}
-}
-
-static void link_pins(struct session *s, const struct candidate *c)
-{
-	const uint16_t *pin = &s->batch.seg_pin[c->seg];
-
-	for (unsigned int i = 0; i < c->seg_n; i++)
-		s->pins.next[pin[i]] = i + 1 < c->seg_n ? pin[i + 1] : PIN_NONE;
-}
-
-/* Adds one chain. -EAGAIN: the batch is full, -ENOSPC: its queue has to wait for completions. */
-static int add_chain(struct session *s, struct candidate *c, unsigned int pages)
-{
-	struct batch *b = &s->batch;
-
-	if (pages > JOURNAL_BATCH - s->pins.map_n)
-		return -EAGAIN;
-	if (!pins_room(&s->pins, pages) || !shadow_reserve(&c->q->shadow, pages))
-		return -ENOSPC;
-	c->seg = b->seg_n;
-	c->seg_n = pages;
-	for (unsigned int i = 0; i < c->desc_n; i++)
-		add_desc(s, &b->desc[c->desc + i]);
-	link_pins(s, c);
+	} while (left);
 	return 0;
 }
 
-static void fill_segments(struct session *s)
+static inline unsigned int least(unsigned int a, unsigned int b)
 {
-	struct batch *b = &s->batch;
+	return a < b ? a : b;
+}
 
-	for (unsigned int i = 0; i < b->seg_n; i++)
-		b->seg[i].maddr = maddr_add(pins_maddr(&s->pins, b->seg_pin[i]), b->seg_off[i]);
+/*
+ * All descriptors of a chain, of which there is at least one. -EINVAL with *why, -EAGAIN: the
+ * batch is full, -ENOSPC: the queue waits for completions.
+ */
+static inline int add_descs(struct session *s, struct candidate *c, unsigned int first,
+			    chain_error *why)
+{
+	const struct chain_desc *d = &s->batch.desc[c->desc], *end = d + c->desc_n;
+	struct adding to = { .first = first, .link = &c->first_pin };
+	struct chain_sum sum = { 0 };
+	chain_error form;
+	int rc;
+
+	to.end = least(first + least(c->q->shadow.size, s->pins.free_n), JOURNAL_BATCH);
+	if (c->indirect_n)
+		to.table = c->table_range;
+	do {
+		form = chain_check_next(d, &sum);
+		if (refused(form != NULL))
+			return refuse(why, form);
+		rc = add_desc(s, c, &to, d, why);
+		if (__builtin_expect(rc, 0))
+			return rc;
+	} while (++d < end);
+	*to.link = PIN_NONE;
+	form = chain_check_sum(&sum);
+	if (refused(form != NULL))
+		return refuse(why, form);
+	c->writable = (uint32_t)sum.writable;
+	c->readable = (uint32_t)sum.readable;
+	return shadow_reserve(&c->q->shadow, s->pins.map_n - first) ? 0 : -ENOSPC;
+}
+
+/* Adds one chain, or nothing of it. As add_descs. */
+static int add_chain(struct session *s, struct candidate *c, chain_error *why)
+{
+	unsigned int first = s->pins.map_n;
+	int rc = add_descs(s, c, first, why);
+
+	if (__builtin_expect(rc, 0)) {
+		pins_undo(&s->pins, first);
+		return rc;
+	}
+	c->seg = (uint16_t)first;
+	c->seg_n = (uint16_t)(s->pins.map_n - first);
+	return 0;
+}
+
+static void fill_segments(struct session *s, unsigned int pages)
+{
+	struct shadow_seg *seg = s->batch.seg;
+
+	for (unsigned int i = 0; i < pages; i++)
+		seg[i].maddr.a += pins_batch_maddr(&s->pins, i).a;
+	s->batch.seg_n = pages;
 }
 
 static int map_batch(struct session *s)
@@ -119,16 +153,14 @@ static chain_error add_chains(struct session *s)
 
 	for (unsigned int i = 0; i < b->chain_n; i++) {
 		struct candidate *c = &b->chain[i];
-		unsigned int pages;
 		chain_error why;
 		int rc;
 
 		if (c->q->blocked)
 			continue;
-		why = measure(s, c, &pages);
-		if (why)
+		rc = add_chain(s, c, &why);
+		if (rc == -EINVAL)
 			return why;
-		rc = add_chain(s, c, pages);
 		if (rc == -EAGAIN)
 			break; /* the next batch begins with it */
 		if (rc) {
@@ -148,6 +180,7 @@ static void forget_reservations(struct session *s)
 int batch_translate(struct session *s)
 {
 	chain_error why = add_chains(s);
+	unsigned int pages = s->pins.map_n;
 	int rc;
 
 	forget_reservations(s);
@@ -156,10 +189,10 @@ int batch_translate(struct session *s)
 		session_break(s, "%s", why);
 		return -EINVAL;
 	}
-	if (!s->pins.map_n)
+	if (!pages)
 		return 0;
 	rc = map_batch(s);
 	if (!rc)
-		fill_segments(s);
+		fill_segments(s, pages);
 	return rc;
 }
