@@ -85,7 +85,10 @@ unsigned int op_devmap_ro(struct worker *w)
 	return devmap(w, false);
 }
 
-/* The kernel says whether this process may write there, without a signal to catch. */
+/*
+ * The kernel says whether this process may write there, without a signal to catch. Xen looks at
+ * the fault first and logs "Error mfn" with both domains: a note, not an error.
+ */
 static bool may_write(struct worker *w, void *va)
 {
 	return read(w->zero_fd, va, 1) == 1;

@@ -125,8 +125,8 @@ static int do_exhaust(struct server *s, uint32_t mode)
 	unsigned int n = 0;
 	int rc = step ? 0 : -ENOMEM, why = 0, err;
 
-	if (!rc && mode == EXHAUST_FRAMES)
-		rc = s->pages->lift_limit(s->pages->priv, true);
+	if (!rc)
+		rc = s->pages->lift_limit(s->pages->priv, mode == EXHAUST_FRAMES);
 	if (rc)
 		goto out;
 	while (!why && n < CHUNKS) {

@@ -53,7 +53,7 @@ struct server_pages {
 		     void **va);
 	/* -EBUSY: mapped by the other side, nothing was done */
 	int (*unshare)(void *priv, void *va, unsigned int n, const uint32_t *ref);
-	/* Makes the grant table the limit, or the allocator again. -errno: cannot */
+	/* Makes the grant table the limit, or the allocator. -EOPNOTSUPP: not here, not any more */
 	int (*lift_limit)(void *priv, bool lift);
 	/* Tells the tool where the mailbox is; NULL: there is none any more */
 	int (*publish)(void *priv, const char *value);

@@ -8,6 +8,6 @@
 #include <stddef.h>
 
 /* Serves dom0 until *stop. 0, or a negative errno and one line in why. */
-int server_run_xen(_Atomic bool *stop, char *why, size_t size);
+int server_run_xen(const _Atomic bool *stop, bool loopback, char *why, size_t size);
 
 #endif

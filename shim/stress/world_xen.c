@@ -110,7 +110,7 @@ static void loopback_process(struct xen_world *x, pid_t keeper)
 	int rc;
 
 	child_begin(keeper);
-	rc = server_run_xen(x->stop, why, sizeof(why));
+	rc = server_run_xen(x->stop, true, why, sizeof(why));
 	if (rc)
 		fprintf(stderr, "xvshim: %s\n", why);
 	_exit(rc ? 1 : 0);

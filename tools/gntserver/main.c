@@ -30,7 +30,7 @@ int main(int argc, char **argv)
 	}
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
-	if (!server_run_xen(&stop, why, sizeof(why)))
+	if (!server_run_xen(&stop, false, why, sizeof(why)))
 		return 0;
 	fprintf(stderr, "xvshim-gntserver: %s\n", why);
 	return 1;
