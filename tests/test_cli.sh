@@ -29,6 +29,7 @@ if [ ! -e /proc/xen ]; then
 	expect 1 1 'no Xen here' ./xvshim list $at
 	expect 1 1 'no Xen here' ./xvshim status --json $at
 	expect 1 1 'no Xen here' ./xvshim translate pfn 5 $at
+	expect 1 1 'no Xen here' ./xvshim gntstress $at
 	expect 1 1 'not a Xen domain\|without Xen' ./xvshimd --run-dir "$dir/run"
 	[ ! -e "$dir/run" ] || { echo "FAIL: a run directory was left behind"; failures=1; }
 fi
@@ -36,7 +37,12 @@ fi
 expect 2 2 'no such option' ./xvshim attach --nonsense $at
 expect 2 1 'no command' ./xvshim nonsense
 expect 2 1 'command comes first' ./xvshim --json list
-for command in '' attach detach list status translate demo version; do
+expect 2 1 'takes a number' ./xvshim gntstress --sim --ops 0
+expect 2 1 'not possible' ./xvshim gntstress --sim --mix transitive=1
+expect 2 1 'no operation' ./xvshim gntstress --sim --mix devmap=1,nonsense=2
+expect 2 1 'guest of its own' ./xvshim gntstress --sim guest
+expect 2 2 'does not take' ./xvshim list --chaos $at
+for command in '' attach detach list status translate demo gntstress version; do
 	./xvshim $command --help | grep -q '^usage: xvshim' ||
 		{ echo "FAIL: no usage of '$command'"; failures=1; }
 done
@@ -44,8 +50,13 @@ done
 ./xvshim demo >"$dir/demo" || { echo "FAIL: demo"; cat "$dir/demo"; failures=1; }
 grep -q 'addresses shown were changed' "$dir/demo" || failures=1
 ./xvshim demo --json >"$dir/json" || failures=1
+./xvshim gntstress --sim --ops 20000 >"$dir/stress" || { echo "FAIL: gntstress"; cat "$dir/stress"; failures=1; }
+grep -q 'no leak, no wrong byte' "$dir/stress" || failures=1
+./xvshim gntstress --sim --ops 20000 --json >"$dir/stress.json" || failures=1
 if command -v python3 >/dev/null; then
 	python3 -m json.tool "$dir/json" >/dev/null || { echo "FAIL: JSON of the demo"; failures=1; }
+	python3 -m json.tool "$dir/stress.json" >/dev/null ||
+		{ echo "FAIL: JSON of gntstress"; failures=1; }
 fi
 
 [ "$failures" = 0 ] || exit 1

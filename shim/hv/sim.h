@@ -170,6 +170,19 @@ unsigned int sim_faults_left(struct sim_machine *m);
 uint64_t sim_op_calls(struct sim_machine *m, enum sim_op op);
 const char *sim_op_name(enum sim_op op);
 
+/*
+ * A hypervisor with a bug, to test tests with: on one occasion in so many, for ever, it forgets
+ * to give a handle back, lets through a write where it should not, or takes the page next to
+ * the one that is granted. one_in 0: sound again.
+ */
+enum sim_plant {
+	SIM_PLANT_NONE,
+	SIM_PLANT_LEAK_HANDLE,     /* unmap of a device map says okay and keeps it */
+	SIM_PLANT_RO_AS_RW,        /* a read-only map or grant is taken as writable */
+	SIM_PLANT_NEIGHBOUR_FRAME, /* map or copy of another page of the same domain */
+};
+void sim_plant(struct sim_machine *m, enum sim_plant plant, uint64_t one_in);
+
 /* What is held. Everything but grants is what one domain, or any (SIM_ANY), holds. */
 #define SIM_ANY 0xffffu
 struct sim_audit {

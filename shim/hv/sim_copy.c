@@ -81,7 +81,8 @@ static int sim_map_one(struct sim_hv *h, struct sim_dom *d, struct hv_map_op *op
 	if (rc)
 		return rc;
 	SIM_OUT(h, op->handle, handle);
-	SIM_OUT(h, op->maddr, maddr_of(sim_mfn(d->track[handle].frame), 0));
+	SIM_OUT(h, op->maddr,
+		maddr_of(sim_mfn(sim_plant_frame_locked(h->m->sh, d->track[handle].frame)), 0));
 	return SIM_GNTST_OKAY;
 }
 
@@ -120,7 +121,8 @@ static int sim_unmap_one(struct sim_hv *h, struct sim_dom *d, const struct hv_un
 		return SIM_GNTST_OKAY;
 	if (op->maddr.a != maddr_of(sim_mfn(d->track[op->handle].frame), 0).a)
 		return SIM_GNTST_GENERAL_ERROR;
-	sim_track_drop_locked(h->m, d, op->handle);
+	if (!sim_plant_due_locked(h->m->sh, SIM_PLANT_LEAK_HANDLE))
+		sim_track_drop_locked(h->m, d, op->handle);
 	return SIM_GNTST_OKAY;
 }
 
@@ -164,7 +166,7 @@ static int sim_copy_end(struct sim_machine *m, uint16_t self, const struct hv_co
 		rc = sim_gnt_check_locked(m->sh, domid, (uint32_t)end->frame, self, write, &g);
 		if (rc)
 			return rc;
-		frame = g->frame;
+		frame = sim_plant_frame_locked(m->sh, g->frame);
 	} else {
 		if (domid != self)
 			return SIM_GNTST_PERMISSION_DENIED;

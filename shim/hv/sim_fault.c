@@ -189,3 +189,33 @@ uint64_t sim_op_calls(struct sim_machine *m, enum sim_op op)
 	sim_unlock(m);
 	return n;
 }
+
+void sim_plant(struct sim_machine *m, enum sim_plant plant, uint64_t one_in)
+{
+	sim_lock(m);
+	m->sh->plant = one_in ? plant : SIM_PLANT_NONE;
+	m->sh->plant_in = one_in;
+	m->sh->plant_seen = 0;
+	sim_unlock(m);
+}
+
+bool sim_plant_due_locked(struct sim_shared *sh, enum sim_plant plant)
+{
+	if (sh->plant != plant || plant == SIM_PLANT_NONE)
+		return false;
+	SIM_SET(sh, sh->plant_seen, sh->plant_seen + 1);
+	return sh->plant_seen % sh->plant_in == 0;
+}
+
+uint32_t sim_plant_frame_locked(struct sim_shared *sh, uint32_t frame)
+{
+	const struct sim_frame *f = &sh->frame[frame];
+	const struct sim_dom *d;
+	uint32_t pfn;
+
+	if (f->dma != SIM_DMA_NO || !sim_plant_due_locked(sh, SIM_PLANT_NEIGHBOUR_FRAME))
+		return frame;
+	d = sim_dom_get(sh, f->owner);
+	pfn = f->pfn ? f->pfn - 1 : 1;
+	return d && d->p2m[pfn] != SIM_NONE ? d->p2m[pfn] : frame;
+}

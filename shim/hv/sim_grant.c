@@ -194,7 +194,7 @@ int sim_gnt_check_locked(struct sim_shared *sh, uint16_t granter, uint32_t ref, 
 		return SIM_GNTST_BAD_GNTREF;
 	if (d->state == SIM_DOM_DYING || !g->used || g->to != to)
 		return SIM_GNTST_GENERAL_ERROR;
-	if (write && g->readonly)
+	if (write && g->readonly && !sim_plant_due_locked(sh, SIM_PLANT_RO_AS_RW))
 		return SIM_GNTST_GENERAL_ERROR;
 	f = &sh->frame[g->frame];
 	if (f->owner != d->domid || f->state != SIM_FRAME_RAM)
@@ -213,6 +213,8 @@ int sim_track_grant_locked(struct sim_machine *m, struct sim_dom *holder, uint16
 	rc = sim_gnt_check_locked(m->sh, granter, ref, holder->domid, want.write, &g);
 	if (rc)
 		return rc;
+	if (!want.write && want.kind == SIM_TRACK_DEVICE)
+		want.write = sim_plant_due_locked(m->sh, SIM_PLANT_RO_AS_RW);
 	want.granter = granter;
 	want.ref = ref;
 	want.frame = g->frame;

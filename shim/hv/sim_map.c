@@ -136,7 +136,7 @@ static int sim_want_one(struct sim_hv *h, struct sim_dom *d, const struct sim_wa
 		err = hv_status_errno((int16_t)sim_track_grant_locked(h->m, d, w->domid,
 								      w->gref[i], t, &handle));
 		if (!err)
-			*frame = d->track[handle].frame;
+			*frame = sim_plant_frame_locked(h->m->sh, d->track[handle].frame);
 		return err;
 	}
 	err = w->kind == SIM_TRACK_FOREIGN
@@ -186,7 +186,8 @@ static int sim_map_view(struct hv *hv, enum sim_op op, const struct sim_want *w,
 	err = frame && id < SIM_MAPS ? sim_want_all(h, w, id, n, frame) : -ENOMEM;
 	if (err)
 		goto out;
-	*va = sim_view(h->m, frame, n, w->write);
+	*va = sim_view(h->m, frame, n,
+		       w->write || sim_plant_due_locked(h->m->sh, SIM_PLANT_RO_AS_RW));
 	if (*va)
 		SIM_SET(h->m->sh, h->m->sh->map[id].va, *va);
 	else

@@ -195,6 +195,8 @@ struct sim_shared {
 	uint32_t late_writes;
 	uint64_t calls[SIM_OP_COUNT];
 	struct sim_fault fault[SIM_FAULTS];
+	enum sim_plant plant;
+	uint64_t plant_in, plant_seen;
 	struct sim_slot slot[SIM_SLOTS];
 	struct sim_map map[SIM_MAPS];
 	uint64_t store_gen;
@@ -300,6 +302,9 @@ void sim_txns_release_locked(struct sim_machine *m, uint16_t slot);
 int sim_enter(struct hv *hv, enum sim_op op);
 int sim_leave(struct hv *hv, enum sim_op op, int err);
 int sim_element_fault_locked(struct sim_shared *sh, enum sim_op op);
+bool sim_plant_due_locked(struct sim_shared *sh, enum sim_plant plant);
+/* The frame, or that of a neighbour if a bug is due that takes it instead. */
+uint32_t sim_plant_frame_locked(struct sim_shared *sh, uint32_t frame);
 static inline struct sim_hv *sim_of(struct hv *hv)
 {
 	return hv->priv;

@@ -17,9 +17,9 @@
 #include <xvshim/protocol.h>
 
 #define JOURNAL_MAGIC 0x4c4e4a58u
-#define JOURNAL_VERSION 1
+#define JOURNAL_VERSION 2
 #define JOURNAL_PINS 8192u         /* pages of the guest mapped at once, all queues */
-#define JOURNAL_BATCH 512u         /* grant operations a hypercall */
+#define JOURNAL_BATCH 1024u        /* grant operations a hypercall */
 #define JOURNAL_DMA_PAGES_MAX 2048 /* DMA pages a device */
 #define JOURNAL_RING_MAX 256u      /* entries of a queue */
 #define JOURNAL_TRACE 64u

@@ -36,6 +36,12 @@ unsigned int pins_dma_pages(void);
 void pins_open(struct pins *p, struct hv *hv, struct journal *j, const struct hv_dma *dma,
 	       unsigned int first_page, uint16_t domid);
 
+/* Room for n more pages in this batch? */
+static inline bool pins_room(const struct pins *p, unsigned int n)
+{
+	return n <= JOURNAL_BATCH - p->map_n && n <= p->free_n;
+}
+
 /* Adds one page to the batch; map_n is below JOURNAL_BATCH and free_n above 0, which a caller
  * knows for many pages at once. Returns its pin. */
 static inline uint16_t pins_add(struct pins *p, uint32_t gref, bool writable)
@@ -71,6 +77,12 @@ int pins_map(struct pins *p, uint32_t *gref);
 static inline maddr_t pins_batch_maddr(const struct pins *p, unsigned int i)
 {
 	return p->map_op[i].maddr;
+}
+
+/* The same of one pin, at any time while it is mapped. */
+static inline maddr_t pins_maddr(const struct pins *p, uint16_t pin)
+{
+	return p->log->pin[pin].maddr;
 }
 
 /* Queues a pin for unmapping. false: the batch is full, nothing was queued. */

@@ -89,7 +89,7 @@ static void start(struct path *p, uint64_t data_refs)
 	p->desc = null_page(&p->m, NULL_REF_DESC);
 	p->avail = null_page(&p->m, NULL_REF_AVAIL);
 	p->used = null_page(&p->m, NULL_REF_USED);
-	if (journal_create(&p->journal, NULL, 1, 1) || journal_set_dma(&p->journal, &p->m.dma) ||
+	if (journal_create(&p->journal, NULL) || journal_set_dma(&p->journal, &p->m.dma) ||
 	    session_open(&p->s, &params, why, sizeof(why)))
 		bench_fail("session: %s", why);
 	start_driver(p);

@@ -14,12 +14,15 @@ struct options {
 	bool json, take, force, recent;
 	unsigned int timeout; /* 0: the daemon's */
 	const char *run_dir;
+	/* of gntstress, as they were written; NULL: not given */
+	const char *mix, *seed, *duration, *ops, *batch, *restart;
+	bool sim, chaos, quiet;
 	char **arg; /* positional */
 	int narg;
 };
 
 /* Which options a command takes; --json, --run-dir and --help are for all. */
-enum { OPT_TAKE = 1, OPT_FORCE = 2, OPT_TIMEOUT = 4, OPT_RECENT = 8 };
+enum { OPT_TAKE = 1, OPT_FORCE = 2, OPT_TIMEOUT = 4, OPT_RECENT = 8, OPT_STRESS = 16 };
 
 struct command {
 	const char *name;
@@ -59,6 +62,7 @@ int cmd_list(const struct options *o);
 int cmd_status(const struct options *o);
 int cmd_translate(const struct options *o);
 int cmd_demo(const struct options *o);
+int cmd_gntstress(const struct options *o);
 int cmd_version(const struct options *o);
 
 #endif

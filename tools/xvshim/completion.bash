@@ -15,17 +15,20 @@ _xvshim() {
 	local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words="attach detach list status translate demo version"
+		words="attach detach list status translate demo gntstress version"
 	elif [[ $word == -* ]]; then
 		words="--json --run-dir --help"
 		case $command in
 		attach) words+=" --take --timeout" ;;
 		detach) words+=" --force --timeout" ;;
 		translate) words+=" --recent" ;;
+		gntstress)
+			words+=" --sim --mix --batch --ops --duration --seed --chaos --restart --quiet"
+			;;
 		esac
 	elif [ "$COMP_CWORD" = 2 ]; then
 		case $command in
-		attach | detach | status | translate) words=$(_xvshim_domains) ;;
+		attach | detach | status | translate | gntstress) words=$(_xvshim_domains) ;;
 		esac
 	elif [ "$command" = attach ] || [ "$command" = detach ] || [ "$command" = status ]; then
 		words=$(_xvshim_devices)

@@ -39,6 +39,22 @@ static const struct command commands[] = {
 	  "A guest, a virtio disk that takes machine addresses only, and what lies between,\n"
 	  "in one process. Data is written and read back, each address is shown.\n",
 	  0, 0, 0, cmd_demo },
+	{ "gntstress", "[DOMAIN] [--sim] [--chaos] [--duration S] [--ops N] ...",
+	  "a stress test of grant tables, on Xen or in the simulation",
+	  "Maps, copies and revokes pages that a grant server grants: xvshim-gntserver in DOMAIN,\n"
+	  "without DOMAIN dom0 itself (loopback), with --sim a guest of the simulation. Every page\n"
+	  "names its owner, reference and generation, every read checks it. Ends with 1 at the\n"
+	  "first wrong byte, or if more is held afterwards than before by Xen's own count.\n"
+	  "  --sim            in the simulation; needs no Xen and no privilege\n"
+	  "  --mix K=W,...    these operations by weight; see xvshim(8) for their names\n"
+	  "  --batch N        largest batch, 1 to 1024 (1024)\n"
+	  "  --ops N          end after N operations, each on one page\n"
+	  "  --duration S     end after S seconds (60, if there is no --ops)\n"
+	  "  --seed N         the same seed gives the same sequence (1)\n"
+	  "  --chaos          kill the tool's worker and the other side at random moments\n"
+	  "  --restart CMD    destroys the domU and makes it again, for --chaos\n"
+	  "  --quiet          no progress line\n",
+	  OPT_STRESS, 0, 1, cmd_gntstress },
 	{ "version", "", "version of command, daemon and protocol", "", 0, 0, 0, cmd_version },
 };
 
@@ -92,13 +108,60 @@ static const struct option long_options[] = {
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "recent", no_argument, NULL, OPT_RECENT },
+	{ "mix", required_argument, NULL, 'M' },
+	{ "seed", required_argument, NULL, 'S' },
+	{ "duration", required_argument, NULL, 'D' },
+	{ "ops", required_argument, NULL, 'O' },
+	{ "batch", required_argument, NULL, 'B' },
+	{ "restart", required_argument, NULL, 'R' },
+	{ "sim", no_argument, NULL, 'X' },
+	{ "chaos", no_argument, NULL, 'C' },
+	{ "quiet", no_argument, NULL, 'Q' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
 
+/* Those of gntstress; it reads the numbers itself. false: none of them. */
+static bool set_stress_option(struct options *o, int c)
+{
+	switch (c) {
+	case 'M':
+		o->mix = optarg;
+		return true;
+	case 'S':
+		o->seed = optarg;
+		return true;
+	case 'D':
+		o->duration = optarg;
+		return true;
+	case 'O':
+		o->ops = optarg;
+		return true;
+	case 'B':
+		o->batch = optarg;
+		return true;
+	case 'R':
+		o->restart = optarg;
+		return true;
+	case 'X':
+		return o->sim = true;
+	case 'C':
+		return o->chaos = true;
+	case 'Q':
+		return o->quiet = true;
+	default:
+		return false;
+	}
+}
+
 static int set_option(const struct command *cmd, struct options *o, int c)
 {
 	uint64_t n;
+
+	if (c >= 'A' && c <= 'Z' && !(cmd->options & OPT_STRESS))
+		return usage_error(cmd, "does not take that option");
+	if (set_stress_option(o, c))
+		return 0;
 
 	if (c < ' ' && !(cmd->options & (unsigned int)c))
 		return usage_error(cmd, "does not take that option");
