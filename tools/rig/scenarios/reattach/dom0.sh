@@ -31,4 +31,4 @@ echo "entries in use, device pins, descriptors: before $before, after $after; da
 [ "$before" = "$after" ]
 [ "$memory_after" -le $((memory_before + 128)) ]
 [ "$(echo "$after" | cut -d' ' -f2)" = 0 ]
-echo "verified: 21 detach and attach, 2 under I/O; Xen's grant dump, descriptors and memory as before"
+echo "verified: 21 detach and attach, 2 under I/O; Xen's grant dump and descriptors as before, memory within 128 KiB"
