@@ -100,12 +100,14 @@ struct sim_blk_req;
 
 /*
  * submit puts a request (VIRTIO_BLK_T_*) into the ring; -ENOSPC: no room for it now. kick
- * notifies if the back end wants it. wait returns the status byte of the request, which is gone
+ * notifies if the back end wants it. After cork the back end sees nothing of what is submitted
+ * until the next kick, and then all of it at once. wait returns the status byte of the request, which is gone
  * then, or a negative errno. done says without waiting.
  */
 struct sim_blk_req *sim_blk_submit(struct sim_guest *g, unsigned int queue, uint32_t type,
 				   uint64_t sector, const struct sim_sg *sg, unsigned int n,
 				   int *err);
+void sim_blk_cork(struct sim_guest *g, unsigned int queue);
 int sim_blk_kick(struct sim_guest *g, unsigned int queue);
 bool sim_blk_done(struct sim_guest *g, unsigned int queue, struct sim_blk_req *req);
 int sim_blk_wait(struct sim_guest *g, unsigned int queue, struct sim_blk_req *req);

@@ -210,7 +210,7 @@ struct sim_blk_req *sim_blk_submit(struct sim_guest *g, unsigned int queue, uint
 	}
 	hdr_gpa = (r->page.n << XVS_FRAME_SHIFT) | (r->desc[0].addr & XVS_FRAME_MASK);
 	guest_trace(g, queue, r, hdr_gpa, sg);
-	guest_publish(g, q, r->head);
+	guest_publish(q, r->head);
 	return r;
 }
 

@@ -30,6 +30,7 @@ struct sim_gqueue {
 	pfn_t pfn;
 	uint16_t free_head, nfree; /* private list over next[] */
 	uint16_t avail, last_avail, last_used;
+	bool corked; /* until the next kick the back end sees none of what is put in */
 	uint64_t rng;
 	uint16_t next[XVS_QUEUE_SIZE_MAX];
 	struct sim_blk_req *req[XVS_QUEUE_SIZE_MAX]; /* by head */
@@ -61,7 +62,7 @@ __attribute__((format(printf, 2, 3))) void guest_violate(struct sim_guest *g, co
 /* guest_queue.c */
 uint32_t guest_random(struct sim_gqueue *q, uint32_t below);
 int guest_hide(struct sim_guest *g, uint32_t ref, uint32_t n);
-void guest_publish(struct sim_guest *g, struct sim_gqueue *q, uint16_t head);
+void guest_publish(struct sim_gqueue *q, uint16_t head);
 bool guest_used(struct sim_guest *g, struct sim_gqueue *q, struct vring_used_elem *elem);
 int guest_wait_used(struct sim_guest *g, struct sim_gqueue *q, unsigned int ms);
 void guest_queue_free(struct sim_guest *g, struct sim_gqueue *q);

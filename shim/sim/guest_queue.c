@@ -79,6 +79,7 @@ static void guest_queue_init(struct sim_gqueue *q, uint16_t size, uint64_t daddr
 	r->driver_addr = daddr + guest_avail_off(size);
 	r->device_addr = daddr + guest_used_off(size);
 	q->avail = q->last_avail = q->last_used = 0;
+	q->corked = false;
 	q->free_head = 0;
 	q->nfree = size;
 	for (uint16_t i = 0; i < size; i++)
@@ -176,18 +177,23 @@ struct sim_ring *sim_guest_ring(struct sim_guest *g, unsigned int queue)
 }
 
 /* Release pairs with the back end's acquire load of avail idx. */
-void guest_publish(struct sim_guest *g, struct sim_gqueue *q, uint16_t head)
+static void guest_show(struct sim_gqueue *q)
 {
-	(void)g;
-	q->ring.avail->ring[q->avail % q->ring.size] = head;
-	q->avail++;
 	atomic_store_explicit((_Atomic uint16_t *)&q->ring.avail->idx, q->avail,
 			      memory_order_release);
 }
 
+void guest_publish(struct sim_gqueue *q, uint16_t head)
+{
+	q->ring.avail->ring[q->avail % q->ring.size] = head;
+	q->avail++;
+	if (!q->corked)
+		guest_show(q);
+}
+
 void sim_guest_push(struct sim_guest *g, unsigned int queue, uint16_t head)
 {
-	guest_publish(g, &g->queue[queue], head);
+	guest_publish(&g->queue[queue], head);
 }
 
 int sim_guest_kick(struct sim_guest *g, unsigned int queue)
@@ -198,6 +204,11 @@ int sim_guest_kick(struct sim_guest *g, unsigned int queue)
 	return sim_evtchn_send(g->cfg.machine, g->cfg.domid, q->ring.port);
 }
 
+void sim_blk_cork(struct sim_guest *g, unsigned int queue)
+{
+	g->queue[queue].corked = true;
+}
+
 int sim_blk_kick(struct sim_guest *g, unsigned int queue)
 {
 	struct sim_gqueue *q = &g->queue[queue];
@@ -205,6 +216,10 @@ int sim_blk_kick(struct sim_guest *g, unsigned int queue)
 	uint16_t old = q->last_avail;
 	bool want;
 
+	if (q->corked) {
+		q->corked = false;
+		guest_show(q);
+	}
 	/* The index before the wish; pairs with the back end's fence between wish and look. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (guest_has(g, VIRTIO_RING_F_EVENT_IDX))
