@@ -54,11 +54,13 @@ enum xvs_protection {
 };
 
 /*
- * Descriptor address in addressing "grant": bit 63 set, bits 62..44 zero, bits 43..12 the
+ * Descriptor address in addressing "grant": bit 63 set, bits 61..44 zero, bits 43..12 the
  * grant reference, bits 11..0 the offset. A buffer over several pages takes consecutive
- * references. The encoding is that of Linux's grant DMA ops.
+ * references. The encoding is that of Linux's grant DMA ops. Bit 62 says that the back end may
+ * keep the pages mapped after the request; it is zero in protection "strict".
  */
 #define XVS_DADDR_GRANT (1ull << 63)
+#define XVS_DADDR_KEEP (1ull << 62)
 #define XVS_DADDR_GREF_SHIFT XVS_PAGE_SHIFT
 #define XVS_DADDR_GREF_MASK 0xffffffffull
 #define XVS_DADDR_RESERVED (~(XVS_DADDR_GRANT | (XVS_DADDR_GREF_MASK << 12) | 0xfffull))

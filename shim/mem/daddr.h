@@ -11,6 +11,7 @@
 #include "util/refused.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <xvshim/protocol.h>
 
 /* A buffer of the guest as consecutive grant references. */
@@ -21,6 +22,7 @@ struct gref_range {
 };
 
 #define DADDR_GRANT_BITS (XVS_DADDR_GREF_MASK << XVS_DADDR_GREF_SHIFT | XVS_FRAME_MASK)
+_Static_assert(XVS_DADDR_KEEP & XVS_DADDR_RESERVED, "reserved where it was not agreed on");
 _Static_assert((DADDR_GRANT_BITS | XVS_DADDR_GRANT) == ~XVS_DADDR_RESERVED, "one or the other");
 
 /*
@@ -38,6 +40,14 @@ static inline int daddr_decode_grant(uint64_t daddr, uint32_t len, struct gref_r
 	range->offset = (uint32_t)(first & XVS_FRAME_MASK);
 	range->npages = (uint32_t)((last >> XVS_FRAME_SHIFT) - (first >> XVS_FRAME_SHIFT) + 1);
 	return 0;
+}
+
+/* keep: XVS_DADDR_KEEP where that was agreed on, else 0. Whether it was set goes to *kept. */
+static inline int daddr_decode(uint64_t daddr, uint32_t len, uint64_t keep,
+			       struct gref_range *range, bool *kept)
+{
+	*kept = daddr & keep;
+	return daddr_decode_grant(daddr & ~keep, len, range);
 }
 
 #endif

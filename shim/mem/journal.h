@@ -17,7 +17,7 @@
 #include <xvshim/protocol.h>
 
 #define JOURNAL_MAGIC 0x4c4e4a58u
-#define JOURNAL_VERSION 2
+#define JOURNAL_VERSION 3
 #define JOURNAL_PINS 8192u         /* pages of the guest mapped at once, all queues */
 #define JOURNAL_BATCH 1024u        /* grant operations a hypercall */
 #define JOURNAL_DMA_PAGES_MAX 2048 /* DMA pages a device */
@@ -54,6 +54,10 @@ struct session_stats {
 	_Atomic uint64_t map_calls, map_pages, unmap_calls, unmap_pages, copy_calls, copy_ops;
 	_Atomic uint64_t guest_notifies, guest_kicks, dev_notifies, dev_irqs, polls_hit, polls_missed;
 	_Atomic uint64_t stalls;   /* a chain had to wait for room */
+	/* pages found mapped, newly kept, and given back; indirect tables read in place */
+	_Atomic uint64_t keep_hits, keep_added, keep_dropped, table_reads;
+	_Atomic uint64_t releases; /* times the front end asked for its grants */
+	_Atomic uint32_t kept;     /* pages kept now */
 	_Atomic uint64_t broken;   /* times the device was broken */
 	_Atomic uint64_t resumed;  /* chains submitted again after a take-over */
 	_Atomic uint64_t max_batch_hypercalls; /* grant hypercalls of the worst batch, without the copy */

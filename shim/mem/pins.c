@@ -13,6 +13,13 @@ unsigned int pins_dma_pages(void)
 	return (unsigned int)((MAP_BYTES + UNMAP_BYTES) / XVS_FRAME_SIZE);
 }
 
+static void free_uses(struct pins *p)
+{
+	p->use_free_n = PIN_USES;
+	for (unsigned int i = 0; i < PIN_USES; i++)
+		p->use_free[i] = (uint16_t)(PIN_USES - 1 - i);
+}
+
 void pins_open(struct pins *p, struct hv *hv, struct journal *j, const struct hv_dma *dma,
 	       unsigned int first_page, uint16_t domid)
 {
@@ -29,6 +36,7 @@ void pins_open(struct pins *p, struct hv *hv, struct journal *j, const struct hv
 	p->free_n = JOURNAL_PINS;
 	for (unsigned int i = 0; i < JOURNAL_PINS; i++)
 		p->free[i] = (uint16_t)(JOURNAL_PINS - 1 - i);
+	free_uses(p);
 }
 
 void pins_undo(struct pins *p, unsigned int map_n)
@@ -151,5 +159,6 @@ int pins_unmap_all(struct pins *p)
 		}
 	}
 	err = pins_unmap(p);
+	free_uses(p);
 	return rc ? rc : err;
 }

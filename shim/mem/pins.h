@@ -6,6 +6,9 @@
  *   pins_add()... pins_map(), later pins_drop()... pins_unmap()
  * with one hypercall in each of pins_map and pins_unmap. Nothing here allocates after
  * pins_open.
+ *
+ * The pages of a chain are a list over next[]. Its nodes are pins that belong to the chain alone,
+ * and uses: names of a pin that may be in several chains at once.
  */
 #ifndef XVS_MEM_PINS_H
 #define XVS_MEM_PINS_H
@@ -14,6 +17,8 @@
 #include "mem/journal.h"
 
 #define PIN_NONE 0xffffu
+#define PIN_USES 8192u /* as many as pages can be in flight otherwise */
+#define PIN_NODES (JOURNAL_PINS + PIN_USES)
 
 struct pins {
 	struct hv *hv;
@@ -25,8 +30,11 @@ struct pins {
 	unsigned int free_n;
 	uint16_t map_pin[JOURNAL_BATCH];
 	uint16_t unmap_pin[JOURNAL_BATCH];
-	uint16_t next[JOURNAL_PINS]; /* list of the pins of one chain, for the caller */
+	uint16_t next[PIN_NODES]; /* for the caller */
 	uint16_t free[JOURNAL_PINS];
+	unsigned int use_free_n;
+	uint16_t use_free[PIN_USES];
+	uint16_t use_pin[PIN_USES];
 };
 
 /* DMA pages the two arrays take. */
@@ -59,6 +67,29 @@ static inline uint16_t pins_add(struct pins *p, uint32_t gref, bool writable)
 	p->map_pin[n] = pin;
 	p->log->pin[pin].gref = gref;
 	return pin;
+}
+
+/* A node that names a pin; use_free_n is above 0. */
+static inline uint16_t pins_use(struct pins *p, uint16_t pin)
+{
+	uint16_t use = p->use_free[--p->use_free_n];
+
+	p->use_pin[use] = pin;
+	return (uint16_t)(JOURNAL_PINS + use);
+}
+
+static inline bool pins_is_use(uint16_t node)
+{
+	return node >= JOURNAL_PINS;
+}
+
+/* Gives a node back and tells the pin it named. */
+static inline uint16_t pins_unuse(struct pins *p, uint16_t node)
+{
+	uint16_t use = (uint16_t)(node - JOURNAL_PINS);
+
+	p->use_free[p->use_free_n++] = use;
+	return p->use_pin[use];
 }
 
 /* Takes back what was added since the batch had `map_n` elements; nothing was mapped yet. */
@@ -107,7 +138,7 @@ static inline bool pins_drop(struct pins *p, uint16_t pin)
  * they are counted in the journal and not tried again. */
 int pins_unmap(struct pins *p);
 
-/* Unmaps everything. */
+/* Unmaps everything; no chain has a list any more. */
 int pins_unmap_all(struct pins *p);
 
 #endif

@@ -13,13 +13,16 @@ static bool unmap_room(const struct session *s, const struct squeue *q)
 	return JOURNAL_BATCH - s->pins.unmap_n >= q->shadow.size;
 }
 
-static void drop_pins(struct session *s, uint16_t pin)
+static void drop_pins(struct session *s, uint16_t node)
 {
-	while (pin != PIN_NONE) {
-		uint16_t next = s->pins.next[pin];
+	while (node != PIN_NONE) {
+		uint16_t next = s->pins.next[node];
 
-		pins_drop(&s->pins, pin); /* unmap_room() said yes */
-		pin = next;
+		if (pins_is_use(node))
+			kept_put(&s->kept, node);
+		else
+			pins_drop(&s->pins, node); /* unmap_room() said yes */
+		node = next;
 	}
 }
 

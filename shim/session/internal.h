@@ -5,6 +5,7 @@
 
 #include "bus/control.h"
 #include "mem/daddr.h"
+#include "mem/kept.h"
 #include "mem/pins.h"
 #include "policy/types.h"
 #include "ring/chain.h"
@@ -45,6 +46,8 @@ struct squeue {
 	uint16_t gathered[JOURNAL_RING_MAX], batch;
 };
 
+#define OP_NONE 0xffffu
+
 /* A chain on its way from a guest ring to a shadow ring. */
 struct candidate {
 	struct squeue *q;
@@ -64,7 +67,9 @@ _Static_assert(sizeof(struct candidate) == 64, "one cache line");
 struct batch {
 	struct candidate chain[BATCH_CHAINS];
 	struct chain_desc desc[BATCH_DESCS];
-	struct shadow_seg seg[JOURNAL_BATCH]; /* segment i is page i of the map batch */
+	struct shadow_seg seg[JOURNAL_BATCH];
+	uint16_t op[JOURNAL_BATCH]; /* of the map batch, for each segment; OP_NONE: mapped before */
+	uint64_t no; /* counts batches */
 	unsigned int chain_n, desc_n, copy_n, seg_n;
 	unsigned int planned; /* descriptors, those in tables included: a page each or more */
 	unsigned int scratch_page, scratch_off;
@@ -105,6 +110,9 @@ struct session {
 	struct ring_refs refs;
 
 	struct pins pins;
+	struct kept kept;
+	uint64_t keep; /* XVS_DADDR_KEEP where it was agreed on */
+	uint64_t age_at, age_batch; /* next look for old pages, in us; last batch of the last look */
 	struct hv_copy_op *copy_op; /* BATCH_COPIES, DMA memory */
 	unsigned int copy_page, scratch_page, shadow_page; /* first pages, in dma */
 	struct batch batch;
@@ -164,6 +172,14 @@ int ring_refs_add(struct ring_refs *refs, struct gref_range range);
 unsigned int batch_gather(struct session *s);
 /* translate.c: pages mapped, segments with machine addresses. */
 int batch_translate(struct session *s);
+
+/* keep.c: pages kept between requests. Each breaks the device where Xen refuses. */
+/* All of them but those in flight. 0, or -EIO. */
+int session_release(struct session *s);
+/* Makes room where a page could not be kept. */
+void session_keep_room(struct session *s);
+/* Gives back what was not used for a while. Returns ms until the next look; -1: never. */
+int session_keep_age(struct session *s, uint64_t now_us);
 
 /* submit.c, harvest.c: one batch each. Return the number of chains moved. */
 unsigned int session_submit(struct session *s);

@@ -216,7 +216,7 @@ static int carry_out(struct session *s, const struct xvs_request *req)
 	case XVS_OP_SET_VQUEUE:
 		return op_queue(s, req->u.index);
 	case XVS_OP_RELEASE_GRANTS:
-		return 0; /* strict: nothing is kept */
+		return session_release(s) ? XVS_EIO : 0;
 	default:
 		return XVS_EOPNOTSUPP;
 	}

@@ -60,6 +60,8 @@ int session_quiesce(struct session *s, bool forget)
 		log_limited(&s->limit, LOG_INFO, "%s: device reset, then %u pages unmapped",
 			    s->p.name, held);
 	rc = pins_unmap_all(&s->pins);
+	kept_reset(&s->kept);
+	atomic_store(&s->st->kept, 0);
 	if (rc && journal_live(s->p.journal))
 		return rc; /* still mapped and on record: the keeper's to finish */
 	for (unsigned int i = 0; i < s->num_queues; i++) {
@@ -116,6 +118,15 @@ static void lay_out(struct session *s)
 	s->copy_op = (void *)((char *)s->p.dma->va + (size_t)page * XVS_FRAME_SIZE);
 	s->scratch_page = page + (unsigned int)COPY_PAGES;
 	s->shadow_page = s->scratch_page + SCRATCH_PAGES;
+}
+
+static int keep_open(struct session *s)
+{
+	bool any = s->p.protection != XVS_PROTECTION_STRICT &&
+		   s->p.addressing == XVS_ADDRESSING_GRANT;
+
+	s->keep = any ? XVS_DADDR_KEEP : 0;
+	return kept_open(&s->kept, &s->pins, s->p.keep_pages);
 }
 
 static int attach_control(struct session *s, char *why, size_t size)
@@ -210,6 +221,11 @@ int session_open(struct session **out, const struct session_params *params, char
 		s->config_len = s->dev->config_len; /* a device without the newer fields */
 	lay_out(s);
 	forget_refs(s);
+	rc = keep_open(s);
+	if (rc) {
+		snprintf(why, size, "out of memory");
+		goto err_free;
+	}
 	rc = attach_control(s, why, size);
 	if (rc)
 		goto err_free;
@@ -225,6 +241,7 @@ err_stop:
 	session_close(s);
 	return rc;
 err_free:
+	kept_close(&s->kept);
 	free(s);
 	return rc;
 }
@@ -254,6 +271,7 @@ static bool turn(struct session *s)
 	}
 	if (!s->broken && session_submit(s))
 		work = true;
+	session_keep_room(s);
 	if (s->batch_calls > atomic_load_explicit(&s->st->max_batch_hypercalls,
 						  memory_order_relaxed))
 		atomic_store(&s->st->max_batch_hypercalls, s->batch_calls);
@@ -415,10 +433,12 @@ static bool wait_events(struct session *s, int stop_fd, int timeout)
 /* Nothing to do: arms all notifications and sleeps. Returns whether to stop. */
 static bool idle(struct session *s, int stop_fd)
 {
-	int timeout = s->shortage ? RETRY_MS : -1;
+	int timeout = session_keep_age(s, now_us());
 	uint64_t start;
 	bool stop;
 
+	if (s->shortage)
+		timeout = RETRY_MS;
 	arm(s);
 	if (work_pending(s))
 		timeout = 0; /* it came meanwhile; whoever wants us to stop is heard all the same */
@@ -438,8 +458,10 @@ int session_run(struct session *s, int stop_fd)
 	while (!stop && !s->fatal) {
 		if (!turn(s) && !spin(s))
 			stop = idle(s, stop_fd);
-		else if (++busy % STOP_CHECK_TURNS == 0)
+		else if (++busy % STOP_CHECK_TURNS == 0) {
 			stop = wait_events(s, stop_fd, 0);
+			session_keep_age(s, now_us());
+		}
 	}
 	if (s->fatal)
 		return s->fatal;
@@ -450,5 +472,6 @@ void session_close(struct session *s)
 {
 	s->hv->ops->evtchn_unbind(s->hv, s->ctrl_port);
 	s->hv->ops->host_unmap(s->hv, s->ctrl.page, 1);
+	kept_close(&s->kept);
 	free(s);
 }

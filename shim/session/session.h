@@ -27,6 +27,8 @@ struct session_params {
 	uint32_t ctrl_port;
 	enum xvs_addressing addressing;
 	enum xvs_protection protection;
+	unsigned int keep_pages; /* pages kept mapped at most, where the protection allows any */
+	unsigned int keep_ms;    /* unused for so long to twice that, they are given back; 0: never */
 	unsigned int poll_us; /* poll for this long before waiting for an event; 0: never */
 	bool resume;          /* take a live device over from a dead worker */
 	const char *name;     /* for log lines, e.g. "guest 3 device 0" */

@@ -16,12 +16,13 @@ static void trace_chain(struct session *s, const struct candidate *c)
 		const struct chain_desc *d = &b->desc[c->desc + i];
 		uint32_t at = atomic_load_explicit(&s->st->trace_next, memory_order_relaxed);
 		struct gref_range range;
+		bool kept;
 
 		s->st->trace[at % JOURNAL_TRACE] = (struct journal_trace){
 			.daddr = d->daddr, .maddr = b->seg[seg].maddr.a, .len = d->len,
 			.queue = queue, .writable = d->writable };
 		atomic_store_explicit(&s->st->trace_next, at + 1, memory_order_release);
-		if (daddr_decode_grant(d->daddr, d->len, &range))
+		if (daddr_decode(d->daddr, d->len, s->keep, &range, &kept))
 			return;
 		seg += range.npages;
 	}

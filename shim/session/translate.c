@@ -15,9 +15,9 @@ static inline bool overlap(const struct gref_range *a, const struct gref_range *
 
 /* A chain on its way into the batch. */
 struct adding {
-	unsigned int first; /* its first page in the batch */
-	unsigned int end;   /* its last page must lie below */
-	uint16_t *link;     /* where its list of pins goes on */
+	unsigned int first; /* its first segment in the batch, one for each page */
+	unsigned int end;   /* its last one must lie below */
+	uint16_t *link;     /* where its list of pages goes on */
 	struct gref_range table; /* npages 0: none */
 };
 
@@ -25,23 +25,64 @@ struct adding {
 static int no_room(struct session *s, const struct candidate *c, const struct adding *to,
 		   uint32_t npages, chain_error *why)
 {
-	if (npages > c->q->shadow.size - (s->pins.map_n - to->first))
+	if (npages > c->q->shadow.size - (s->batch.seg_n - to->first))
 		return refuse(why, "chain covers more pages than the queue has entries");
-	return npages > JOURNAL_BATCH - s->pins.map_n ? -EAGAIN : -ENOSPC;
+	return npages > JOURNAL_BATCH - s->batch.seg_n ? -EAGAIN : -ENOSPC;
+}
+
+static inline void link_node(struct session *s, struct adding *to, uint16_t node)
+{
+	*to->link = node;
+	to->link = &s->pins.next[node];
+}
+
+/* A page that goes with its request. Its frame is added when it is known. */
+static inline void add_page(struct session *s, struct adding *to, uint32_t gref, bool writable,
+			    struct shadow_seg *seg)
+{
+	s->batch.op[seg - s->batch.seg] = (uint16_t)s->pins.map_n;
+	link_node(s, to, pins_add(&s->pins, gref, writable));
+}
+
+/*
+ * A page that may stay: found, or mapped to stay. It is mapped writable, so that whoever uses it
+ * next can; what may not stay for want of room goes with its request.
+ */
+static inline void add_kept(struct session *s, struct adding *to, uint32_t gref, bool writable,
+			    struct shadow_seg *seg)
+{
+	struct kept *k = &s->kept;
+	uint16_t *op = &s->batch.op[seg - s->batch.seg], pin = kept_find(k, gref);
+
+	if (__builtin_expect(pin == PIN_NONE, 0)) {
+		pin = kept_add(k, gref);
+		if (pin == PIN_NONE) {
+			add_page(s, to, gref, writable, seg);
+			return;
+		}
+		stat_add(&s->st->keep_added, 1);
+	}
+	if (__builtin_expect(kept_pending(k, pin), 0)) {
+		*op = k->op[pin];
+	} else {
+		*op = OP_NONE;
+		seg->maddr.a += pins_maddr(&s->pins, pin).a;
+	}
+	link_node(s, to, kept_get(k, pin, s->batch.no));
 }
 
 /* Checks one descriptor and adds its pages to the batch. Errors as of add_descs. */
 static inline int add_desc(struct session *s, const struct candidate *c, struct adding *to,
 			   const struct chain_desc *d, chain_error *why)
 {
-	struct shadow_seg *seg = &s->batch.seg[s->pins.map_n];
+	struct shadow_seg *seg = &s->batch.seg[s->batch.seg_n];
 	struct gref_range range;
 	uint32_t left = d->len, gref, offset;
-	bool writable = d->writable;
+	bool writable = d->writable, kept;
 
-	if (daddr_decode_grant(d->daddr, left, &range))
+	if (daddr_decode(d->daddr, left, s->keep, &range, &kept))
 		return refuse(why, "address is not a grant");
-	if (__builtin_expect(range.npages > to->end - s->pins.map_n, 0))
+	if (__builtin_expect(range.npages > to->end - s->batch.seg_n, 0))
 		return no_room(s, c, to, range.npages, why);
 	if (refused(ring_refs_hit(&s->refs, range.gref, range.npages)))
 		return refuse(why, "buffer lies in a ring or the control page");
@@ -51,16 +92,17 @@ static inline int add_desc(struct session *s, const struct candidate *c, struct 
 	offset = range.offset;
 	do {
 		uint32_t room = XVS_FRAME_SIZE - offset, part = left < room ? left : room;
-		uint16_t pin = pins_add(&s->pins, gref++, writable);
 
-		*to->link = pin;
-		to->link = &s->pins.next[pin];
-		/* the frame is added when it is known */
-		*seg++ = (struct shadow_seg){ .maddr = { offset }, .len = part,
-					      .writable = writable };
+		*seg = (struct shadow_seg){ .maddr = { offset }, .len = part,
+					    .writable = writable };
+		if (kept)
+			add_kept(s, to, gref++, writable, seg++);
+		else
+			add_page(s, to, gref++, writable, seg++);
 		offset = 0;
 		left -= part;
 	} while (left);
+	s->batch.seg_n += range.npages;
 	return 0;
 }
 
@@ -73,57 +115,99 @@ static inline unsigned int least(unsigned int a, unsigned int b)
  * All descriptors of a chain, of which there is at least one. -EINVAL with *why, -EAGAIN: the
  * batch is full, -ENOSPC: the queue waits for completions.
  */
-static inline int add_descs(struct session *s, struct candidate *c, unsigned int first,
+static inline int add_descs(struct session *s, struct candidate *c, struct adding *to,
 			    chain_error *why)
 {
 	const struct chain_desc *d = &s->batch.desc[c->desc], *end = d + c->desc_n;
-	struct adding to = { .first = first, .link = &c->first_pin };
 	struct chain_sum sum = { 0 };
 	chain_error form;
 	int rc;
 
-	to.end = least(first + least(c->q->shadow.size, s->pins.free_n), JOURNAL_BATCH);
-	if (c->indirect_n)
-		to.table = c->table_range;
 	do {
 		form = chain_check_next(d, &sum);
 		if (refused(form != NULL))
 			return refuse(why, form);
-		rc = add_desc(s, c, &to, d, why);
+		rc = add_desc(s, c, to, d, why);
 		if (__builtin_expect(rc, 0))
 			return rc;
 	} while (++d < end);
-	*to.link = PIN_NONE;
 	form = chain_check_sum(&sum);
 	if (refused(form != NULL))
 		return refuse(why, form);
 	c->writable = (uint32_t)sum.writable;
 	c->readable = (uint32_t)sum.readable;
-	return shadow_reserve(&c->q->shadow, s->pins.map_n - first) ? 0 : -ENOSPC;
+	return shadow_reserve(&c->q->shadow, s->batch.seg_n - to->first) ? 0 : -ENOSPC;
+}
+
+/* Gives the uses in a chain's list back; its pins go another way. */
+static void drop_uses(struct session *s, uint16_t node)
+{
+	while (node != PIN_NONE) {
+		uint16_t next = s->pins.next[node];
+
+		if (pins_is_use(node))
+			kept_put(&s->kept, node);
+		node = next;
+	}
+}
+
+/* Takes the map batch back from element `from` on; nothing of it was mapped. */
+static void undo_map(struct session *s, unsigned int from)
+{
+	kept_forget_batch(&s->kept, from, s->pins.map_n);
+	pins_undo(&s->pins, from);
 }
 
 /* Adds one chain, or nothing of it. As add_descs. */
 static int add_chain(struct session *s, struct candidate *c, chain_error *why)
 {
-	unsigned int first = s->pins.map_n;
-	int rc = add_descs(s, c, first, why);
+	unsigned int first = s->batch.seg_n, first_op = s->pins.map_n;
+	unsigned int pages = least(c->q->shadow.size, s->pins.free_n);
+	struct adding to = { .first = first, .link = &c->first_pin };
+	int rc;
 
+	to.end = least(first + least(pages, s->pins.use_free_n), JOURNAL_BATCH);
+	if (c->indirect_n)
+		to.table = c->table_range;
+	rc = add_descs(s, c, &to, why);
+	*to.link = PIN_NONE;
 	if (__builtin_expect(rc, 0)) {
-		pins_undo(&s->pins, first);
+		drop_uses(s, c->first_pin);
+		undo_map(s, first_op);
+		s->batch.seg_n = first;
 		return rc;
 	}
 	c->seg = (uint16_t)first;
-	c->seg_n = (uint16_t)(s->pins.map_n - first);
+	c->seg_n = (uint16_t)(s->batch.seg_n - first);
 	return 0;
 }
 
-static void fill_segments(struct session *s, unsigned int pages)
+static void fill_segments(struct session *s, unsigned int ops)
 {
 	struct shadow_seg *seg = s->batch.seg;
+	const uint16_t *op = s->batch.op;
+	unsigned int n = s->batch.seg_n;
 
-	for (unsigned int i = 0; i < pages; i++)
-		seg[i].maddr.a += pins_batch_maddr(&s->pins, i).a;
-	s->batch.seg_n = pages;
+	/* no element stands for two segments then, so they are in the same order */
+	if (ops == n)
+		for (unsigned int i = 0; i < n; i++)
+			seg[i].maddr.a += pins_batch_maddr(&s->pins, i).a;
+	else
+		for (unsigned int i = 0; i < n; i++)
+			if (op[i] != OP_NONE)
+				seg[i].maddr.a += pins_batch_maddr(&s->pins, op[i]).a;
+}
+
+/* The batch was not mapped and is given up. */
+static void undo_batch(struct session *s, unsigned int ops)
+{
+	struct batch *b = &s->batch;
+
+	for (unsigned int i = 0; i < b->chain_n; i++)
+		if (b->chain[i].seg_n)
+			drop_uses(s, b->chain[i].first_pin);
+	kept_forget_batch(&s->kept, 0, ops);
+	b->seg_n = 0;
 }
 
 static int map_batch(struct session *s)
@@ -136,6 +220,8 @@ static int map_batch(struct session *s)
 	stat_add(&s->st->map_pages, pages);
 	s->batch_calls++;
 	rc = pins_map(&s->pins, &gref);
+	if (rc)
+		undo_batch(s, pages);
 	if (rc == -EFAULT)
 		session_break(s, "grant %u cannot be mapped: not granted, revoked, or read-only "
 				 "under a device-writable descriptor", gref);
@@ -180,19 +266,20 @@ static void forget_reservations(struct session *s)
 int batch_translate(struct session *s)
 {
 	chain_error why = add_chains(s);
-	unsigned int pages = s->pins.map_n;
+	unsigned int ops = s->pins.map_n;
 	int rc;
 
 	forget_reservations(s);
 	if (why) {
+		undo_batch(s, ops);
 		pins_undo(&s->pins, 0);
 		session_break(s, "%s", why);
 		return -EINVAL;
 	}
-	if (!pages)
+	if (!ops)
 		return 0;
 	rc = map_batch(s);
 	if (!rc)
-		fill_segments(s, pages);
+		fill_segments(s, ops);
 	return rc;
 }
