@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "stage.h"
 
+#include "mem/kept.h"
+
 #include <check.h>
 #include <errno.h>
 #include <signal.h>
@@ -48,6 +50,8 @@ void stage_up(struct stage *st, const struct check_config *dev,
 	st->dev = check_dev_open(&dc, &err);
 	ck_assert_msg(st->dev != NULL, "device: %s", strerror(-err));
 	open_keeper(st);
+	st->protection = gc.protection ? gc.protection : XVS_PROTECTION_STRICT;
+	st->keep_pages = KEPT_PAGES_DEFAULT;
 	gc.machine = st->machine;
 	gc.domid = STAGE_GUEST;
 	gc.backend = STAGE_BACK;
@@ -65,7 +69,9 @@ static void worker(struct stage *st, bool resume, int stop_fd, int ready_fd)
 		.ctrl_ref = sim_guest_ctrl_ref(st->guest),
 		.ctrl_port = sim_guest_ctrl_port(st->guest),
 		.addressing = XVS_ADDRESSING_GRANT,
-		.protection = XVS_PROTECTION_STRICT,
+		.protection = st->protection,
+		.keep_pages = st->keep_pages,
+		.keep_ms = st->keep_ms,
 		.poll_us = 20,
 		.resume = resume,
 		.name = "test",

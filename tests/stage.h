@@ -26,6 +26,9 @@ struct stage {
 	struct journal journal;
 	pid_t worker;
 	int stop_fd; /* closing it stops the worker */
+	/* of the next worker; the protection is the guest's */
+	enum xvs_protection protection;
+	unsigned int keep_pages, keep_ms;
 	struct sim_audit before;
 };
 

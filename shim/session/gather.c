@@ -256,7 +256,7 @@ unsigned int batch_gather(struct session *s)
 	struct batch *b = &s->batch;
 	chain_error why = NULL;
 
-	b->chain_n = b->desc_n = b->copy_n = b->seg_n = b->planned = 0;
+	b->chain_n = b->desc_n = b->copy_n = b->seg_n = b->planned = b->hits = 0;
 	b->scratch_page = b->scratch_off = 0;
 	b->no++;
 	for (unsigned int i = 0; i < s->num_queues && !why; i++) {

@@ -71,6 +71,7 @@ struct batch {
 	uint16_t op[JOURNAL_BATCH]; /* of the map batch, for each segment; OP_NONE: mapped before */
 	uint64_t no; /* counts batches */
 	unsigned int chain_n, desc_n, copy_n, seg_n;
+	unsigned int hits;    /* pages found mapped */
 	unsigned int planned; /* descriptors, those in tables included: a page each or more */
 	unsigned int scratch_page, scratch_off;
 };

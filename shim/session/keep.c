@@ -33,7 +33,7 @@ int session_release(struct session *s)
  */
 void session_keep_room(struct session *s)
 {
-	unsigned int left = s->kept.max - s->kept.max / 4;
+	unsigned int left = s->kept.max * 3 / 4;
 
 	if (!s->kept.full)
 		return;

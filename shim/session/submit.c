@@ -105,5 +105,6 @@ unsigned int session_submit(struct session *s)
 	stat_add(&s->st->batches, 1);
 	stat_add(&s->st->chains, chains);
 	stat_add(&s->st->pages, s->batch.seg_n);
+	atomic_store_explicit(&s->st->kept, s->kept.n, memory_order_relaxed);
 	return chains;
 }

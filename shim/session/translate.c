@@ -67,6 +67,7 @@ static inline void add_kept(struct session *s, struct adding *to, uint32_t gref,
 	} else {
 		*op = OP_NONE;
 		seg->maddr.a += pins_maddr(&s->pins, pin).a;
+		s->batch.hits++;
 	}
 	link_node(s, to, kept_get(k, pin, s->batch.no));
 }
@@ -276,6 +277,7 @@ int batch_translate(struct session *s)
 		session_break(s, "%s", why);
 		return -EINVAL;
 	}
+	stat_add(&s->st->keep_hits, s->batch.hits);
 	if (!ops)
 		return 0;
 	rc = map_batch(s);

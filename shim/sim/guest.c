@@ -100,6 +100,8 @@ struct sim_guest *sim_guest_new(const struct sim_guest_config *config, int *err)
 	g->cfg = *config;
 	if (!g->cfg.addressing)
 		g->cfg.addressing = XVS_ADDRESSING_GRANT;
+	if (!g->cfg.protection)
+		g->cfg.protection = XVS_PROTECTION_STRICT;
 	if (!g->cfg.timeout)
 		g->cfg.timeout = 5000;
 	if (!g->cfg.max_queues || g->cfg.max_queues > XVS_MAX_QUEUES)
@@ -108,9 +110,11 @@ struct sim_guest *sim_guest_new(const struct sim_guest_config *config, int *err)
 		g->queue[i].rng = config->seed * XVS_MAX_QUEUES + i + 1;
 	g->sg_rng = config->seed;
 	pthread_mutex_init(&g->lock, NULL);
+	pthread_mutex_init(&g->keep_lock, NULL);
 	rc = guest_ctrl_open(g);
 	if (!rc)
 		return g;
+	pthread_mutex_destroy(&g->keep_lock);
 	pthread_mutex_destroy(&g->lock);
 	free(g);
 err_out:
@@ -128,11 +132,13 @@ void sim_guest_free(struct sim_guest *g)
 	m = g->cfg.machine;
 	for (unsigned int i = 0; i < XVS_MAX_QUEUES; i++)
 		guest_queue_free(g, &g->queue[i]);
+	guest_keep_end(g, true);
 	sim_evtchn_close(m, g->cfg.domid, g->ctrl_port);
 	/* A page that is still mapped stays granted and is never used again. */
 	if (!sim_grant_end(m, g->cfg.domid, g->ctrl_ref, 1))
 		sim_pages_free(m, g->cfg.domid, g->ctrl_pfn, 1);
 	sim_pages_unmap(g->ctrl, 1);
+	pthread_mutex_destroy(&g->keep_lock);
 	pthread_mutex_destroy(&g->lock);
 	free(g);
 }
@@ -239,10 +245,11 @@ int sim_guest_wait_info(struct sim_guest *g)
 	}
 	if (info->version != XVS_VERSION || !info->num_queues ||
 	    info->num_queues > XVS_MAX_QUEUES || info->config_len > XVS_CONFIG_MAX ||
-	    info->addressing != (uint32_t)g->cfg.addressing) {
-		guest_violate(g, "control page: version %u, %u queues, config %u, addressing %u",
-			      info->version, info->num_queues, info->config_len,
-			      info->addressing);
+	    info->addressing != (uint32_t)g->cfg.addressing ||
+	    info->protection != (uint32_t)g->cfg.protection) {
+		guest_violate(g, "control page: version %u, %u queues, config %u, addressing %u, "
+			      "protection %u", info->version, info->num_queues,
+			      info->config_len, info->addressing, info->protection);
 		return -EPROTO;
 	}
 	return 0;
@@ -297,6 +304,7 @@ int sim_guest_reset(struct sim_guest *g)
 		return err;
 	for (unsigned int i = 0; i < XVS_MAX_QUEUES; i++)
 		guest_queue_free(g, &g->queue[i]);
+	guest_keep_end(g, true);
 	g->nqueues = 0;
 	return sim_guest_violation(g) ? -EPROTO : 0;
 }

@@ -42,6 +42,7 @@ struct sim_guest_config {
 	unsigned int max_queues;
 	unsigned int timeout;  /* of every wait for the back end; 5000 */
 	enum xvs_addressing addressing; /* XVS_ADDRESSING_GRANT */
+	enum xvs_protection protection; /* XVS_PROTECTION_STRICT; in others most grants stay */
 	uint64_t seed;
 	/* Called when the back end broke the protocol; NULL: only kept. */
 	void (*violation)(void *arg, const char *story);
@@ -84,6 +85,9 @@ int sim_guest_start(struct sim_guest *g);
 int sim_guest_setup_queue(struct sim_guest *g, unsigned int queue, uint16_t size);
 /* Resets the device and takes back every request and ring. */
 int sim_guest_reset(struct sim_guest *g);
+/* Asks the back end for the grants it keeps and ends those nothing uses. How many runs stay. */
+int sim_guest_release(struct sim_guest *g);
+unsigned int sim_guest_kept(struct sim_guest *g);
 uint64_t sim_guest_features(const struct sim_guest *g);
 unsigned int sim_guest_queues(const struct sim_guest *g);
 bool sim_guest_needs_reset(struct sim_guest *g);

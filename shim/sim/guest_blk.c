@@ -7,15 +7,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * Where grants may stay, three of four do, so that both kinds meet in one chain. Granted
+ * read-only or kept: what is kept is read-write.
+ */
+static int guest_expose(struct sim_guest *g, struct sim_gqueue *q, uint64_t gpa, uint32_t len,
+			bool readonly, uint64_t *daddr, struct sim_range *range)
+{
+	range->kept = false;
+	if (g->cfg.addressing == XVS_ADDRESSING_GRANT &&
+	    g->cfg.protection != XVS_PROTECTION_STRICT && guest_random(q, 4) &&
+	    !guest_keep(g, gpa, len, daddr, range))
+		return 0;
+	return sim_guest_expose(g, gpa, len, readonly, daddr, &range->ref, &range->n);
+}
+
 /* Adds one buffer to the request: grants it and keeps its descriptor in private memory. */
-static int guest_add(struct sim_guest *g, struct sim_blk_req *r, uint64_t gpa, uint32_t len,
-		     bool write)
+static int guest_add(struct sim_guest *g, struct sim_gqueue *q, struct sim_blk_req *r,
+		     uint64_t gpa, uint32_t len, bool write)
 {
 	struct sim_range *range = &r->range[r->nrange];
 	uint64_t daddr;
 	int err;
 
-	err = sim_guest_expose(g, gpa, len, !write, &daddr, &range->ref, &range->n);
+	err = guest_expose(g, q, gpa, len, !write, &daddr, range);
 	if (err)
 		return err;
 	r->nrange++;
@@ -40,7 +55,7 @@ static int guest_add_head(struct sim_guest *g, struct sim_gqueue *q, struct sim_
 	r->status_gpa = ((r->page.n + 1) << XVS_FRAME_SHIFT) + guest_random(q, XVS_FRAME_SIZE);
 	sim_mem_write(g->cfg.machine, g->cfg.domid, gpa, &hdr, sizeof(hdr));
 	sim_mem_write(g->cfg.machine, g->cfg.domid, r->status_gpa, "\xff", 1);
-	return guest_add(g, r, gpa, sizeof(hdr), false);
+	return guest_add(g, q, r, gpa, sizeof(hdr), false);
 }
 
 static struct sim_blk_req *guest_req_new(struct sim_guest *g, unsigned int n)
@@ -63,7 +78,9 @@ static void guest_req_free(struct sim_guest *g, struct sim_blk_req *r)
 	int err = 0;
 
 	for (uint32_t i = 0; i < r->nrange; i++)
-		if (guest_hide(g, r->range[i].ref, r->range[i].n))
+		if (r->range[i].kept)
+			guest_unkeep(g, &r->range[i]);
+		else if (guest_hide(g, r->range[i].ref, r->range[i].n))
 			err = -EBUSY;
 	if (!err) {
 		sim_pages_free(g->cfg.machine, g->cfg.domid, r->page, 2);
@@ -100,7 +117,7 @@ static int guest_write_indirect(struct sim_guest *g, struct sim_gqueue *q, struc
 	}
 	gpa = (r->table.n << XVS_FRAME_SHIFT) + guest_random(q, XVS_FRAME_SIZE / 16) * 16;
 	sim_mem_write(g->cfg.machine, g->cfg.domid, gpa, r->desc, len);
-	err = sim_guest_expose(g, gpa, len, true, &daddr, &range->ref, &range->n);
+	err = guest_expose(g, q, gpa, len, true, &daddr, range);
 	if (err)
 		return err;
 	r->nrange++;
@@ -144,9 +161,9 @@ static int guest_req_build(struct sim_guest *g, struct sim_gqueue *q, struct sim
 	int err = guest_add_head(g, q, r, type, sector);
 
 	for (unsigned int i = 0; !err && i < n; i++)
-		err = guest_add(g, r, sg[i].gpa, sg[i].len, in);
+		err = guest_add(g, q, r, sg[i].gpa, sg[i].len, in);
 	if (!err)
-		err = guest_add(g, r, r->status_gpa, 1, true);
+		err = guest_add(g, q, r, r->status_gpa, 1, true);
 	return err;
 }
 

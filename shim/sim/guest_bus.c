@@ -204,6 +204,18 @@ static const char *bus_addressing(const struct sim_guest *g)
 	return g->cfg.addressing == XVS_ADDRESSING_P2M ? "p2m" : "grant";
 }
 
+static const char *bus_protection(const struct sim_guest *g)
+{
+	static const char *const words[] = {
+		[XVS_PROTECTION_STRICT] = "strict",
+		[XVS_PROTECTION_POOL] = "pool",
+		[XVS_PROTECTION_LAZY] = "lazy",
+		[XVS_PROTECTION_ADAPTIVE] = "adaptive",
+	};
+
+	return words[g->cfg.protection];
+}
+
 static bool bus_agree(struct bus *bus)
 {
 	const uint16_t f = bus->g->cfg.domid, b = bus->g->cfg.backend;
@@ -213,7 +225,7 @@ static bool bus_agree(struct bus *bus)
 	if (!bus_offers(bus->hv, p, "1"))
 		return false;
 	bus_back(p, f, b, bus->dev, XVS_KEY_PROTECTION_OFFERED);
-	if (!bus_offers(bus->hv, p, "strict"))
+	if (!bus_offers(bus->hv, p, bus_protection(bus->g)))
 		return false;
 	bus_back(p, f, b, bus->dev, XVS_KEY_ADDRESSING_OFFERED);
 	return bus_offers(bus->hv, p, bus_addressing(bus->g));
@@ -231,7 +243,7 @@ static int bus_offer(struct bus *bus)
 	bus_front(p, f, bus->dev, XVS_KEY_ADDRESSING);
 	err |= bus_write(hv, 0, p, bus_addressing(bus->g));
 	bus_front(p, f, bus->dev, XVS_KEY_PROTECTION);
-	err |= bus_write(hv, 0, p, "strict");
+	err |= bus_write(hv, 0, p, bus_protection(bus->g));
 	bus_front(p, f, bus->dev, XVS_KEY_CTRL_REF);
 	err |= bus_write_num(hv, 0, p, bus->g->ctrl_ref);
 	bus_front(p, f, bus->dev, XVS_KEY_CTRL_PORT);

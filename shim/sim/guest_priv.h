@@ -8,8 +8,17 @@
 
 #define GUEST_GRANTS 512 /* ranges a request may take */
 
+#define GUEST_KEPT 1024  /* runs of pages whose grants stay */
+
 struct sim_range {
 	uint32_t ref, n;
+	bool kept;
+};
+
+struct sim_kept {
+	pfn_t pfn;
+	uint32_t ref, n;
+	uint32_t users; /* requests in flight */
 };
 
 struct sim_blk_req {
@@ -48,6 +57,9 @@ struct sim_guest {
 	pthread_mutex_t lock; /* of the story */
 	bool violated;
 	char story[256];
+	pthread_mutex_t keep_lock; /* of the next two; queues share them */
+	unsigned int kept_n;
+	struct sim_kept kept[GUEST_KEPT];
 	struct sim_gqueue queue[XVS_MAX_QUEUES];
 };
 
@@ -66,6 +78,13 @@ void guest_publish(struct sim_gqueue *q, uint16_t head);
 bool guest_used(struct sim_guest *g, struct sim_gqueue *q, struct vring_used_elem *elem);
 int guest_wait_used(struct sim_guest *g, struct sim_gqueue *q, unsigned int ms);
 void guest_queue_free(struct sim_guest *g, struct sim_gqueue *q);
+
+/* guest_keep.c */
+int guest_keep(struct sim_guest *g, uint64_t gpa, uint32_t len, uint64_t *daddr,
+	       struct sim_range *range);
+void guest_unkeep(struct sim_guest *g, const struct sim_range *range);
+/* Ends the grants nothing in flight uses, or all. The back end let go of them. */
+void guest_keep_end(struct sim_guest *g, bool all);
 
 /* guest_blk.c */
 void guest_req_drop(struct sim_guest *g, struct sim_gqueue *q, struct sim_blk_req *req);
