@@ -259,26 +259,75 @@ START_TEST(hazard_25_frontend_nodes)
 		{ "protection", "lazy" },     { "protection", "none" },
 		{ "protection", "strict\n" },
 	};
-	struct fe_nodes nodes;
+	struct fe_nodes nodes = { 0 };
+	struct allow allow = { .addressing = 1u << XVS_ADDRESSING_GRANT,
+			       .protection = 1u << XVS_PROTECTION_STRICT };
 	char fe[PATH_SIZE], why[200], longest[NODE_MAX + 2];
 
 	path_frontend(fe, 1, 0);
 	put_good_nodes(fe);
-	ck_assert_int_eq(nodes_read_frontend(hv, fe, &nodes, why, sizeof(why)), 0);
+	ck_assert_int_eq(nodes_read_frontend(hv, fe, &allow, &nodes, why, sizeof(why)), 0);
 	ck_assert_uint_eq(nodes.ctrl_ref, 8);
 	ck_assert_uint_eq(nodes.ctrl_port, 9);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		put_good_nodes(fe);
 		node_put(hv, 0, fe, bad[i].key, bad[i].value);
 		why[0] = '\0';
-		ck_assert(node_is_malformed(nodes_read_frontend(hv, fe, &nodes, why, sizeof(why))));
+		ck_assert(node_is_malformed(nodes_read_frontend(hv, fe, &allow, &nodes, why,
+								sizeof(why))));
 		ck_assert_int_ne(why[0], 0);
 	}
 	put_good_nodes(fe);
 	memset(longest, '1', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = '\0';
 	node_put(hv, 0, fe, "ctrl-ref", longest);
-	ck_assert_int_eq(nodes_read_frontend(hv, fe, &nodes, why, sizeof(why)), -EMSGSIZE);
+	ck_assert_int_eq(nodes_read_frontend(hv, fe, &allow, &nodes, why, sizeof(why)), -EMSGSIZE);
+	/* what is allowed may be picked */
+	put_good_nodes(fe);
+	node_put(hv, 0, fe, "protection", "lazy");
+	node_put(hv, 0, fe, "protection-wanted", "lazy,strict");
+	allow.protection |= 1u << XVS_PROTECTION_LAZY;
+	ck_assert_int_eq(nodes_read_frontend(hv, fe, &allow, &nodes, why, sizeof(why)), 0);
+	ck_assert_int_eq(nodes.protection, XVS_PROTECTION_LAZY);
+	ck_assert_str_eq(nodes.wanted_protection, "lazy,strict");
+}
+END_TEST
+
+START_TEST(what_is_allowed)
+{
+	static const char *const none[4], *const some[4] = { "p2m,grant", "pool,strict", "77", "0" };
+	static const char *const bad[][2] = {
+		{ "addressing", "" },	    { "addressing", "grant," }, { "addressing", "all" },
+		{ "protection", "strict," }, { "protection", ",strict" }, { "protection", "Strict" },
+		{ "keep-pages", "4097" },    { "keep-pages", "-1" },	{ "keep-ms", "1s" },
+	};
+	struct allow allow, before;
+	char be[PATH_SIZE], why[200], words[ALLOW_WORDS];
+
+	allow_defaults(&allow);
+	before = allow;
+	path_backend(be, 0, 1, 0);
+	ck_assert_int_eq(nodes_write_allow(hv, 0, be, none), 0);
+	ck_assert_int_eq(nodes_read_allow(hv, be, &allow, why, sizeof(why)), 0);
+	ck_assert_mem_eq(&allow, &before, sizeof(allow));
+	ck_assert_int_eq(nodes_write_allow(hv, 0, be, some), 0);
+	ck_assert_int_eq(nodes_read_allow(hv, be, &allow, why, sizeof(why)), 0);
+	allow_addressing_words(allow.addressing, words);
+	ck_assert_str_eq(words, "grant,p2m");
+	allow_protection_words(allow.protection, words);
+	ck_assert_str_eq(words, "strict,pool");
+	ck_assert_uint_eq(allow.keep_pages, 77);
+	ck_assert_uint_eq(allow.keep_ms, 0);
+	before = allow;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		why[0] = '\0';
+		ck_assert_int_eq(allow_set(&allow, bad[i][0], bad[i][1], why, sizeof(why)), -EINVAL);
+		ck_assert_int_ne(why[0], 0);
+		ck_assert_mem_eq(&allow, &before, sizeof(allow));
+	}
+	ck_assert_int_eq(allow_set(&allow, "colour", "red", why, sizeof(why)), -ENOENT);
+	node_put(hv, 0, be, "protection-allowed", "everything");
+	ck_assert_int_eq(nodes_read_allow(hv, be, &allow, why, sizeof(why)), -EINVAL);
 }
 END_TEST
 
@@ -304,8 +353,10 @@ END_TEST
 START_TEST(offers)
 {
 	char value[NODE_MAX + 1];
+	struct allow allow;
 
-	ck_assert_int_eq(nodes_write_offers(hv, "/local/domain/0/x", 2), 0);
+	allow_defaults(&allow);
+	ck_assert_int_eq(nodes_write_offers(hv, "/local/domain/0/x", 2, &allow), 0);
 	ck_assert_int_eq(node_get(hv, "/local/domain/0/x", "versions", value), 0);
 	ck_assert_str_eq(value, "1");
 	ck_assert_int_eq(node_get(hv, "/local/domain/0/x", "device-id", value), 0);
@@ -467,6 +518,7 @@ int main(void)
 	tcase_add_test(parts, sandbox);
 	tcase_add_checked_fixture(nodes, open_machine, close_machine);
 	tcase_add_test(nodes, hazard_25_frontend_nodes);
+	tcase_add_test(nodes, what_is_allowed);
 	tcase_add_test(nodes, node_reads);
 	tcase_add_test(nodes, offers);
 	suite_add_tcase(suite, parts);

@@ -38,6 +38,8 @@
 #define XVS_KEY_CTRL_PORT "event-channel" /* front end: unbound port for control */
 #define XVS_KEY_ADDRESSING "addressing"   /* front end: picked */
 #define XVS_KEY_PROTECTION "protection"   /* front end: picked */
+#define XVS_KEY_ADDRESSING_WANTED "addressing-wanted" /* front end: its words, best first */
+#define XVS_KEY_PROTECTION_WANTED "protection-wanted"
 
 /* How the guest names memory in its descriptors. Negotiated, never guessed from bit 63. */
 enum xvs_addressing {

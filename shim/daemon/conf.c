@@ -18,6 +18,7 @@ void conf_defaults(struct conf *conf)
 		.detach_timeout = 10,
 		.restart_limit = 5,
 	};
+	allow_defaults(&conf->allow);
 }
 
 static int set_number(unsigned int *field, const char *value, unsigned int min, unsigned int max,
@@ -64,6 +65,8 @@ static int set_run_dir(struct conf *conf, const char *value, char *why, size_t s
 
 int conf_set(struct conf *conf, const char *key, const char *value, char *why, size_t size)
 {
+	int rc;
+
 	if (!strcmp(key, "run-dir"))
 		return set_run_dir(conf, value, why, size);
 	if (!strcmp(key, "poll-us"))
@@ -76,6 +79,9 @@ int conf_set(struct conf *conf, const char *key, const char *value, char *why, s
 		return set_number(&conf->detach_timeout, value, 1, 3600, why, size);
 	if (!strcmp(key, "restart-limit"))
 		return set_number(&conf->restart_limit, value, 0, 1000, why, size);
+	rc = allow_set(&conf->allow, key, value, why, size);
+	if (rc != -ENOENT)
+		return rc;
 	snprintf(why, size, "there is no setting '%.100s'", key);
 	return -EINVAL;
 }

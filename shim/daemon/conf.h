@@ -3,6 +3,7 @@
 #ifndef XVS_DAEMON_CONF_H
 #define XVS_DAEMON_CONF_H
 
+#include "daemon/allow.h"
 #include "util/log.h"
 
 #include <stddef.h>
@@ -26,6 +27,7 @@ struct conf {
 	unsigned int attach_timeout; /* seconds */
 	unsigned int detach_timeout;
 	unsigned int restart_limit; /* new workers a device may get within ten seconds */
+	struct allow allow; /* of devices whose nodes say nothing */
 };
 
 void conf_defaults(struct conf *conf);

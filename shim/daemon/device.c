@@ -177,7 +177,10 @@ static void goal_resume(struct kdev *d)
 	d->goal = GOAL_NONE;
 	d->error[0] = '\0';
 	if (d->adopted)
-		rc = nodes_read_frontend(d->keeper->hv, d->fe, &d->nodes, why, sizeof(why));
+		rc = kdev_read_allow(d, why, sizeof(why));
+	if (!rc && d->adopted)
+		rc = nodes_read_frontend(d->keeper->hv, d->fe, &d->allow, &d->nodes, why,
+					 sizeof(why));
 	if (rc) {
 		log_limited(&d->limit, LOG_WARN, "%s: refused: %s", d->name, why);
 		snprintf(d->error, sizeof(d->error), "%s", why);

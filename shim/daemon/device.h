@@ -83,6 +83,7 @@ struct kdev {
 	uint32_t device_id; /* virtio device type */
 	struct hv_dma dma;  /* va NULL: none */
 	struct journal journal; /* data NULL: none */
+	struct allow allow; /* what the guest is offered */
 	struct fe_nodes nodes;
 	struct worker worker;
 
@@ -130,6 +131,8 @@ void kdev_store_refused(struct kdev *d, int rc);
 
 /* device_open.c: what a device holds. 0, or a negative errno and d->error. */
 int kdev_open(struct kdev *d);
+/* What the guest is offered: the settings, and the device's own nodes over them. */
+int kdev_read_allow(struct kdev *d, char *why, size_t size);
 int kdev_check_type(struct kdev *d);
 int kdev_open_dma(struct kdev *d);
 int kdev_fresh_journal(struct kdev *d);

@@ -132,9 +132,18 @@ static int open_source(struct kdev *d)
 	return rc;
 }
 
+int kdev_read_allow(struct kdev *d, char *why, size_t size)
+{
+	d->allow = d->keeper->conf.allow;
+	return nodes_read_allow(d->keeper->hv, d->be, &d->allow, why, size);
+}
+
 int kdev_open(struct kdev *d)
 {
-	int rc = open_source(d);
+	int rc = kdev_read_allow(d, d->error, sizeof(d->error));
+
+	if (!rc)
+		rc = open_source(d);
 
 	if (!rc)
 		rc = kdev_check_type(d);

@@ -196,6 +196,24 @@ static int check_source(struct keeper *k, struct source *src, bool take, char *w
 	return -EOPNOTSUPP;
 }
 
+/* What the person allows this guest, over the settings; checked before anything is written. */
+static int wanted_allow(json_object *request, const char *allow[4], char *why, size_t size)
+{
+	struct allow check;
+	char what[160];
+
+	allow_defaults(&check);
+	for (unsigned int i = 0; i < 4; i++) {
+		allow[i] = request_string(request, nodes_allow_keys[i]);
+		if (!allow[i] || !allow_set(&check, nodes_allow_keys[i], allow[i], what,
+					    sizeof(what)))
+			continue;
+		snprintf(why, size, "%s: %s", nodes_allow_keys[i], what);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int check_attach(struct keeper *k, json_object *request, uint16_t *domid,
 			struct source *src, char *why, size_t size)
 {
@@ -223,6 +241,7 @@ static int check_attach(struct keeper *k, json_object *request, uint16_t *domid,
 void job_attach(struct keeper *k, struct client *c, json_object *request)
 {
 	struct source src;
+	const char *allow[4];
 	struct kdev *d;
 	char why[300];
 	uint16_t domid;
@@ -232,8 +251,9 @@ void job_attach(struct keeper *k, struct client *c, json_object *request)
 		client_fail(c, "xvshimd is stopping");
 		return;
 	}
-	if (check_attach(k, request, &domid, &src, why, sizeof(why)) ||
-	    toolstack_create(k, domid, src.text, &devid, why, sizeof(why))) {
+	if (wanted_allow(request, allow, why, sizeof(why)) ||
+	    check_attach(k, request, &domid, &src, why, sizeof(why)) ||
+	    toolstack_create(k, domid, src.text, allow, &devid, why, sizeof(why))) {
 		client_fail(c, why);
 		return;
 	}

@@ -15,9 +15,10 @@ void jobs_client_gone(struct keeper *k, struct client *c);
 /* The keeper stops. */
 void jobs_cancel(struct keeper *k);
 
-/* toolstack.c: makes the directories of both ends in one transaction. */
-int toolstack_create(struct keeper *k, uint16_t domid, const char *source, uint32_t *devid,
-		     char *why, size_t size);
+/* toolstack.c: makes the directories of both ends in one transaction. allow: as
+ * nodes_write_allow() takes it. */
+int toolstack_create(struct keeper *k, uint16_t domid, const char *source,
+		     const char *const allow[4], uint32_t *devid, char *why, size_t size);
 /* What the guest's driver needs to know, or what it said. */
 void toolstack_why_not(struct kdev *d, char *why, size_t size);
 

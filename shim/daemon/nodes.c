@@ -125,30 +125,32 @@ static int read_number(struct hv *hv, const char *fe, const char *key, uint64_t 
 	return 0;
 }
 
-static int read_words(struct hv *hv, const char *fe, struct fe_nodes *nodes, char *why,
-		      size_t size)
+static int read_words(struct hv *hv, const char *fe, const struct allow *allow,
+		      struct fe_nodes *nodes, char *why, size_t size)
 {
 	char word[NODE_MAX + 1];
 	int rc = node_get(hv, fe, XVS_KEY_ADDRESSING, word);
 
 	if (!rc)
 		rc = parse_addressing(word, &nodes->addressing);
-	if (!rc && nodes->addressing != XVS_ADDRESSING_GRANT)
+	if (!rc && !(allow->addressing >> nodes->addressing & 1))
 		rc = -EINVAL; /* known, but not offered */
 	if (rc)
 		return bad_node(XVS_KEY_ADDRESSING, rc, why, size);
 	rc = node_get(hv, fe, XVS_KEY_PROTECTION, word);
 	if (!rc)
 		rc = parse_protection(word, &nodes->protection);
-	if (!rc && nodes->protection != XVS_PROTECTION_STRICT)
+	if (!rc && !(allow->protection >> nodes->protection & 1))
 		rc = -EINVAL;
 	if (rc)
 		return bad_node(XVS_KEY_PROTECTION, rc, why, size);
+	node_get_text(hv, fe, XVS_KEY_ADDRESSING_WANTED, nodes->wanted_addressing, ALLOW_WORDS);
+	node_get_text(hv, fe, XVS_KEY_PROTECTION_WANTED, nodes->wanted_protection, ALLOW_WORDS);
 	return 0;
 }
 
-int nodes_read_frontend(struct hv *hv, const char *fe, struct fe_nodes *nodes, char *why,
-			size_t size)
+int nodes_read_frontend(struct hv *hv, const char *fe, const struct allow *allow,
+			struct fe_nodes *nodes, char *why, size_t size)
 {
 	uint32_t version = 0;
 	int rc = read_number(hv, fe, XVS_KEY_VERSION, UINT32_MAX, &version, why, size);
@@ -166,18 +168,66 @@ int nodes_read_frontend(struct hv *hv, const char *fe, struct fe_nodes *nodes, c
 	rc = read_number(hv, fe, XVS_KEY_CTRL_PORT, UINT32_MAX, &nodes->ctrl_port, why, size);
 	if (rc)
 		return rc;
-	return read_words(hv, fe, nodes, why, size);
+	return read_words(hv, fe, allow, nodes, why, size);
 }
 
-int nodes_write_offers(struct hv *hv, const char *be, uint32_t device_id)
+const char *const nodes_allow_keys[4] = { "addressing", "protection", "keep-pages", "keep-ms" };
+
+/* In the store they are named apart from what was agreed on. */
+static void allow_node(char node[32], const char *key)
 {
+	snprintf(node, 32, "%s-allowed", key);
+}
+
+int nodes_read_allow(struct hv *hv, const char *be, struct allow *allow, char *why, size_t size)
+{
+	char value[NODE_MAX + 1], node[32], what[128];
+	int rc;
+
+	for (unsigned int i = 0; i < 4; i++) {
+		allow_node(node, nodes_allow_keys[i]);
+		rc = node_get(hv, be, node, value);
+		if (rc == -ENOENT)
+			continue;
+		if (rc) {
+			snprintf(why, size, "the store refused '%s': %s", node, strerror(-rc));
+			return rc;
+		}
+		rc = allow_set(allow, nodes_allow_keys[i], value, what, sizeof(what));
+		if (rc) {
+			snprintf(why, size, "node '%s': %s", node, what);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+int nodes_write_allow(struct hv *hv, uint32_t t, const char *be, const char *const value[4])
+{
+	char node[32];
+	int rc = 0;
+
+	for (unsigned int i = 0; i < 4 && !rc; i++) {
+		allow_node(node, nodes_allow_keys[i]);
+		if (value[i])
+			rc = node_put(hv, t, be, node, value[i]);
+	}
+	return rc;
+}
+
+int nodes_write_offers(struct hv *hv, const char *be, uint32_t device_id,
+		       const struct allow *allow)
+{
+	char words[ALLOW_WORDS];
 	int rc = node_put_number(hv, 0, be, XVS_KEY_VERSIONS, XVS_VERSION);
 
 	if (!rc)
 		rc = node_put_number(hv, 0, be, XVS_KEY_DEVICE_ID, device_id);
+	allow_addressing_words(allow->addressing, words);
 	if (!rc)
-		rc = node_put(hv, 0, be, XVS_KEY_ADDRESSING_OFFERED, "grant");
+		rc = node_put(hv, 0, be, XVS_KEY_ADDRESSING_OFFERED, words);
+	allow_protection_words(allow->protection, words);
 	if (!rc)
-		rc = node_put(hv, 0, be, XVS_KEY_PROTECTION_OFFERED, "strict");
+		rc = node_put(hv, 0, be, XVS_KEY_PROTECTION_OFFERED, words);
 	return rc;
 }

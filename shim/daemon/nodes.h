@@ -3,6 +3,7 @@
 #ifndef XVS_DAEMON_NODES_H
 #define XVS_DAEMON_NODES_H
 
+#include "daemon/allow.h"
 #include "daemon/parse.h"
 #include "hv/hv.h"
 
@@ -51,16 +52,27 @@ struct fe_nodes {
 	uint32_t ctrl_ref, ctrl_port;
 	enum xvs_addressing addressing;
 	enum xvs_protection protection;
+	/* what it would have liked, best first; for people */
+	char wanted_addressing[ALLOW_WORDS], wanted_protection[ALLOW_WORDS];
 };
 
 /*
  * Reads and checks them against what this back end offers. node_is_malformed() errors and
  * -ENOENT: the guest's fault, one line in why.
  */
-int nodes_read_frontend(struct hv *hv, const char *fe, struct fe_nodes *nodes, char *why,
-			size_t size);
+int nodes_read_frontend(struct hv *hv, const char *fe, const struct allow *allow,
+			struct fe_nodes *nodes, char *why, size_t size);
+
+/*
+ * What the toolstack wrote down for this device; nodes that are not there leave *allow as it is.
+ * write: value by value, as allow_set() takes them; NULL: not given.
+ */
+int nodes_read_allow(struct hv *hv, const char *be, struct allow *allow, char *why, size_t size);
+extern const char *const nodes_allow_keys[4];
+int nodes_write_allow(struct hv *hv, uint32_t t, const char *be, const char *const value[4]);
 
 /* What a back end offers, before it goes to InitWait. */
-int nodes_write_offers(struct hv *hv, const char *be, uint32_t device_id);
+int nodes_write_offers(struct hv *hv, const char *be, uint32_t device_id,
+		       const struct allow *allow);
 
 #endif

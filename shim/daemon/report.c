@@ -83,6 +83,12 @@ static json_object *report_counters(struct journal *j)
 	ADD(inflight);
 	ADD(driver_status);
 	ADD(max_batch_hypercalls);
+	ADD(kept);
+	ADD(keep_hits);
+	ADD(keep_added);
+	ADD(keep_dropped);
+	ADD(table_reads);
+	ADD(releases);
 	add_double(o, "hypercalls_per_batch",
 		   batches ? (double)(atomic_load(&s->map_calls) + atomic_load(&s->unmap_calls)) /
 				     (double)batches :
@@ -91,6 +97,24 @@ static json_object *report_counters(struct journal *j)
 	add_number(o, "pages_mapped", journal_live(j));
 	add_reason(o, s);
 	return o;
+}
+
+/* What the guest asked for, what it may have, what was agreed on; empty: not known yet. */
+static void add_modes(json_object *o, const struct kdev *d)
+{
+	bool agreed = d->state >= KD_STARTING && d->state <= KD_RECOVER;
+	char words[ALLOW_WORDS];
+
+	add_text(o, "addressing", agreed ? addressing_word(d->nodes.addressing) : "");
+	add_text(o, "protection", agreed ? protection_word(d->nodes.protection) : "");
+	allow_addressing_words(d->allow.addressing, words);
+	add_text(o, "addressing_allowed", words);
+	allow_protection_words(d->allow.protection, words);
+	add_text(o, "protection_allowed", words);
+	add_text(o, "addressing_wanted", agreed ? d->nodes.wanted_addressing : "");
+	add_text(o, "protection_wanted", agreed ? d->nodes.wanted_protection : "");
+	add_number(o, "keep_pages", d->allow.keep_pages);
+	add_number(o, "keep_ms", d->allow.keep_ms);
 }
 
 json_object *report_device(struct kdev *d, bool counters)
@@ -107,6 +131,7 @@ json_object *report_device(struct kdev *d, bool counters)
 	add_text(o, "state", kdev_state_name(d->state));
 	add_text(o, "backend_state", xb_name(d->xb_written));
 	add_text(o, "frontend_state", xb_name(d->fe_state));
+	add_modes(o, d);
 	add_number(o, "worker", (uint64_t)d->worker.pid);
 	add_text(o, "error", d->error[0] ? d->error : d->held);
 	if (!counters)

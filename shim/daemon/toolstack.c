@@ -48,7 +48,7 @@ static int free_number(struct keeper *k, uint32_t t, uint16_t domid, uint32_t *d
 }
 
 static int write_backend(struct keeper *k, uint32_t t, uint16_t domid, const char *be,
-			 const char *fe, const char *source)
+			 const char *fe, const char *source, const char *const allow[4])
 {
 	int rc = k->hv->ops->store_grant(k->hv, t, be, k->self, domid);
 
@@ -60,6 +60,8 @@ static int write_backend(struct keeper *k, uint32_t t, uint16_t domid, const cha
 		rc = node_put_number(k->hv, t, be, "online", 1);
 	if (!rc)
 		rc = node_put(k->hv, t, be, XVS_KEY_SOURCE, source);
+	if (!rc)
+		rc = nodes_write_allow(k->hv, t, be, allow);
 	if (!rc)
 		rc = node_put_number(k->hv, t, be, "state", XB_INITIALISING);
 	return rc;
@@ -79,7 +81,8 @@ static int write_frontend(struct keeper *k, uint32_t t, uint16_t domid, const ch
 	return rc;
 }
 
-static int create_once(struct keeper *k, uint16_t domid, const char *source, uint32_t *devid)
+static int create_once(struct keeper *k, uint16_t domid, const char *source,
+		       const char *const allow[4], uint32_t *devid)
 {
 	char be[PATH_SIZE], fe[PATH_SIZE];
 	uint32_t t;
@@ -91,7 +94,7 @@ static int create_once(struct keeper *k, uint16_t domid, const char *source, uin
 	if (!rc) {
 		path_backend(be, k->self, domid, *devid);
 		path_frontend(fe, domid, *devid);
-		rc = write_backend(k, t, domid, be, fe, source);
+		rc = write_backend(k, t, domid, be, fe, source, allow);
 	}
 	if (!rc)
 		rc = write_frontend(k, t, domid, be, fe);
@@ -102,13 +105,13 @@ static int create_once(struct keeper *k, uint16_t domid, const char *source, uin
 	return k->hv->ops->store_end(k->hv, t, false);
 }
 
-int toolstack_create(struct keeper *k, uint16_t domid, const char *source, uint32_t *devid,
-		     char *why, size_t size)
+int toolstack_create(struct keeper *k, uint16_t domid, const char *source,
+		     const char *const allow[4], uint32_t *devid, char *why, size_t size)
 {
 	int rc = -EAGAIN;
 
 	for (int i = 0; i < CONFLICTS && rc == -EAGAIN; i++)
-		rc = create_once(k, domid, source, devid);
+		rc = create_once(k, domid, source, allow, devid);
 	if (rc)
 		snprintf(why, size, "the store refused the nodes of the device: %s", strerror(-rc));
 	return rc;

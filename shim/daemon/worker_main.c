@@ -67,6 +67,8 @@ static int open_session(struct kdev *d, bool resume, int *status_sock, struct se
 		.ctrl_port = d->nodes.ctrl_port,
 		.addressing = d->nodes.addressing,
 		.protection = d->nodes.protection,
+		.keep_pages = d->allow.keep_pages,
+		.keep_ms = d->allow.keep_ms,
 		.poll_us = d->keeper->conf.poll_us,
 		.resume = resume,
 		.name = d->name,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What differs between the kernels this module is built for, 6.1 to 6.12; nowhere else is a
- * version compared.
+ * What differs between the kernels this module is built for, 6.1 to 6.12; nowhere but here and in
+ * shrink.h is a version compared.
  */
 #ifndef XVS_COMPAT_H
 #define XVS_COMPAT_H

@@ -5,7 +5,9 @@
  *
  * The virtio core maps through the parent of the virtio device in every Xen domain, so these
  * are what virtio drivers reach. Everything may be called in any context except alloc and free.
- * No sync operations: both sides use the same cached memory.
+ *
+ * What becomes of a buffer is the protection's: a grant that goes with it, a copy in the pool, or
+ * a grant that stays.
  */
 #include <linux/dma-map-ops.h>
 #include <linux/mm.h>
@@ -25,6 +27,16 @@ static unsigned int max_refs = 8192;
 module_param(max_refs, uint, 0444);
 MODULE_PARM_DESC(max_refs, "Most grant references a device (default 8192)");
 
+static unsigned int pool_kib;
+module_param(pool_kib, uint, 0444);
+MODULE_PARM_DESC(pool_kib, "KiB a device for copied buffers (default 2048, or 8192 in pool)");
+
+static unsigned int copy_bytes = 4096;
+module_param(copy_bytes, uint, 0644);
+MODULE_PARM_DESC(copy_bytes, "adaptive: longest buffer that is copied (default 4096)");
+
+#define XVS_LAZY_COPY 512 /* lazy: headers and the like share their pages with other things */
+
 static struct xvs_front *front_of(struct device *dev)
 {
 	return dev_get_drvdata(dev);
@@ -40,6 +52,12 @@ grant_ref_t xvs_dma_ref(dma_addr_t addr)
 	return (addr >> XVS_DADDR_GREF_SHIFT) & XVS_DADDR_GREF_MASK;
 }
 
+static dma_addr_t address(grant_ref_t ref, unsigned long offset)
+{
+	return XVS_DADDR_GRANT | (u64)ref << XVS_DADDR_GREF_SHIFT | offset_in_page(offset);
+}
+
+/* A grant of its own, which goes with the buffer. */
 static dma_addr_t map(struct xvs_front *f, struct page *page, unsigned long offset, size_t size,
 		      bool readonly)
 {
@@ -51,53 +69,100 @@ static dma_addr_t map(struct xvs_front *f, struct page *page, unsigned long offs
 	page = pfn_to_page(page_to_pfn(page) + (offset >> PAGE_SHIFT));
 	if (xvs_grant(&f->grants, page, pages, readonly, &ref))
 		return DMA_MAPPING_ERROR;
-	return XVS_DADDR_GRANT | (u64)ref << XVS_DADDR_GREF_SHIFT | offset_in_page(offset);
+	return address(ref, offset);
 }
 
-static void unmap(struct xvs_front *f, dma_addr_t addr, size_t size)
+static int unmap_kept(struct xvs_front *f, dma_addr_t addr, size_t size,
+		      enum dma_data_direction dir, unsigned long attrs)
+{
+	if (xvs_pool_has(&f->pool, addr))
+		return xvs_pool_unmap(&f->pool, addr, size, dir, attrs);
+	return f->keep ? xvs_keep_unmap(f, xvs_dma_ref(addr), pages_of(addr, size)) : -EINVAL;
+}
+
+static void unmap(struct xvs_front *f, dma_addr_t addr, size_t size, enum dma_data_direction dir,
+		  unsigned long attrs)
 {
 	int ret = -EINVAL;
 
-	if ((addr & XVS_DADDR_GRANT) && !(addr & XVS_DADDR_RESERVED) &&
-	    size <= (size_t)xvs_grants_run() * PAGE_SIZE)
-		ret = xvs_ungrant(&f->grants, xvs_dma_ref(addr), pages_of(addr, size));
+	if ((addr & XVS_DADDR_GRANT) && !(addr & XVS_DADDR_RESERVED & ~XVS_DADDR_KEEP) &&
+	    size <= (size_t)xvs_grants_run() * PAGE_SIZE) {
+		if (addr & XVS_DADDR_KEEP)
+			ret = unmap_kept(f, addr, size, dir, attrs);
+		else
+			ret = xvs_ungrant(&f->grants, xvs_dma_ref(addr), pages_of(addr, size));
+	}
 	if (ret == -EBUSY)
 		xvs_break(f, XVS_BROKEN, "the back end keeps a page mapped that it had to give back");
 	else if (ret)
 		xvs_break(f, XVS_BROKEN, "an address to unmap was never mapped");
 }
 
-static dma_addr_t strict_map_page(struct device *dev, struct page *page, unsigned long offset,
-				  size_t size, enum dma_data_direction dir, unsigned long attrs)
+/* Is it to be copied? Memory of the slab allocator is not kept, so lazy copies what fits. */
+static bool to_copy(const struct xvs_mode *mode, struct page *page, size_t size)
 {
-	return map(front_of(dev), page, offset, size, dir == DMA_TO_DEVICE);
+	if (!mode->copies)
+		return false;
+	if (mode->copies_all)
+		return true;
+	if (!mode->keeps)
+		return size <= READ_ONCE(copy_bytes);
+	return size <= XVS_LAZY_COPY || (size <= PAGE_SIZE && PageSlab(compound_head(page)));
 }
 
-static void strict_unmap_page(struct device *dev, dma_addr_t addr, size_t size,
-			      enum dma_data_direction dir, unsigned long attrs)
+/* A buffer of a driver, as the protection wants it. */
+static dma_addr_t map_buffer(struct xvs_front *f, struct page *page, unsigned long offset,
+			     size_t size, enum dma_data_direction dir, unsigned long attrs)
 {
-	unmap(front_of(dev), addr, size);
+	const struct xvs_mode *mode = f->agreed.mode;
+	dma_addr_t addr;
+	grant_ref_t ref;
+
+	if (xvs_broken(f) || !size || size > (size_t)xvs_grants_run() * PAGE_SIZE)
+		return DMA_MAPPING_ERROR;
+	page = pfn_to_page(page_to_pfn(page) + (offset >> PAGE_SHIFT));
+	offset = offset_in_page(offset);
+	if (to_copy(mode, page, size)) {
+		addr = xvs_pool_map(&f->pool, page_address(page) + offset, size, attrs);
+		if (addr != DMA_MAPPING_ERROR || mode->copies_all)
+			return addr;
+	}
+	if (mode->keeps && !xvs_keep_map(f, page, pages_of(offset, size), &ref))
+		return address(ref, offset) | XVS_DADDR_KEEP;
+	return map(f, page, offset, size, dir == DMA_TO_DEVICE);
 }
 
-static void strict_unmap_sg(struct device *dev, struct scatterlist *sg, int nents,
-			    enum dma_data_direction dir, unsigned long attrs)
+static dma_addr_t xvs_map_page(struct device *dev, struct page *page, unsigned long offset,
+			       size_t size, enum dma_data_direction dir, unsigned long attrs)
 {
-	struct scatterlist *s;
-	int i;
-
-	for_each_sg(sg, s, nents, i)
-		unmap(front_of(dev), sg_dma_address(s), sg_dma_len(s));
+	return map_buffer(front_of(dev), page, offset, size, dir, attrs);
 }
 
-static int strict_map_sg(struct device *dev, struct scatterlist *sg, int nents,
+static void xvs_unmap_page(struct device *dev, dma_addr_t addr, size_t size,
+			   enum dma_data_direction dir, unsigned long attrs)
+{
+	unmap(front_of(dev), addr, size, dir, attrs);
+}
+
+static void xvs_unmap_sg(struct device *dev, struct scatterlist *sg, int nents,
 			 enum dma_data_direction dir, unsigned long attrs)
 {
 	struct scatterlist *s;
 	int i;
 
+	for_each_sg(sg, s, nents, i)
+		unmap(front_of(dev), sg_dma_address(s), sg_dma_len(s), dir, attrs);
+}
+
+static int xvs_map_sg(struct device *dev, struct scatterlist *sg, int nents,
+		      enum dma_data_direction dir, unsigned long attrs)
+{
+	struct scatterlist *s;
+	int i;
+
 	for_each_sg(sg, s, nents, i) {
-		s->dma_address = map(front_of(dev), sg_page(s), s->offset, s->length,
-				     dir == DMA_TO_DEVICE);
+		s->dma_address = map_buffer(front_of(dev), sg_page(s), s->offset, s->length, dir,
+					    attrs);
 		if (s->dma_address == DMA_MAPPING_ERROR)
 			goto err_unmap;
 		sg_dma_len(s) = s->length;
@@ -105,13 +170,57 @@ static int strict_map_sg(struct device *dev, struct scatterlist *sg, int nents,
 	return nents;
 
 err_unmap:
-	strict_unmap_sg(dev, sg, i, dir, attrs);
+	xvs_unmap_sg(dev, sg, i, dir, attrs | DMA_ATTR_SKIP_CPU_SYNC);
 	return -ENOMEM;
 }
 
-/* Zeroed whatever the caller asks for: the back end sees the whole pages. */
-static void *strict_alloc(struct device *dev, size_t size, dma_addr_t *addr, gfp_t gfp,
-			  unsigned long attrs)
+/* Only copies have two sides that could differ. */
+static void sync(struct device *dev, dma_addr_t addr, size_t size, bool to_device)
+{
+	if (addr & XVS_DADDR_KEEP)
+		xvs_pool_sync(&front_of(dev)->pool, addr, size, to_device);
+}
+
+static void xvs_sync_for_cpu(struct device *dev, dma_addr_t addr, size_t size,
+			     enum dma_data_direction dir)
+{
+	if (dir != DMA_TO_DEVICE)
+		sync(dev, addr, size, false);
+}
+
+static void xvs_sync_for_device(struct device *dev, dma_addr_t addr, size_t size,
+				enum dma_data_direction dir)
+{
+	if (dir != DMA_FROM_DEVICE)
+		sync(dev, addr, size, true);
+}
+
+static void xvs_sync_sg_for_cpu(struct device *dev, struct scatterlist *sg, int nents,
+				enum dma_data_direction dir)
+{
+	struct scatterlist *s;
+	int i;
+
+	for_each_sg(sg, s, nents, i)
+		xvs_sync_for_cpu(dev, sg_dma_address(s), sg_dma_len(s), dir);
+}
+
+static void xvs_sync_sg_for_device(struct device *dev, struct scatterlist *sg, int nents,
+				   enum dma_data_direction dir)
+{
+	struct scatterlist *s;
+	int i;
+
+	for_each_sg(sg, s, nents, i)
+		xvs_sync_for_device(dev, sg_dma_address(s), sg_dma_len(s), dir);
+}
+
+/*
+ * Memory both sides use at once, rings first of all: granted for as long as it is there, never
+ * copied. Zeroed whatever the caller asks for: the back end sees the whole pages.
+ */
+static void *xvs_alloc(struct device *dev, size_t size, dma_addr_t *addr, gfp_t gfp,
+		       unsigned long attrs)
 {
 	void *va;
 
@@ -127,29 +236,29 @@ static void *strict_alloc(struct device *dev, size_t size, dma_addr_t *addr, gfp
 }
 
 /* A page still mapped is held by xvs_ungrant() and outlives the free. */
-static void strict_free(struct device *dev, size_t size, void *va, dma_addr_t addr,
-			unsigned long attrs)
+static void xvs_free(struct device *dev, size_t size, void *va, dma_addr_t addr,
+		     unsigned long attrs)
 {
 	size = PAGE_ALIGN(size);
-	unmap(front_of(dev), addr, size);
+	unmap(front_of(dev), addr, size, DMA_BIDIRECTIONAL, 0);
 	free_pages_exact(va, size);
 }
 
-static struct page *strict_alloc_pages(struct device *dev, size_t size, dma_addr_t *addr,
-				       enum dma_data_direction dir, gfp_t gfp)
+static struct page *xvs_alloc_pages(struct device *dev, size_t size, dma_addr_t *addr,
+				    enum dma_data_direction dir, gfp_t gfp)
 {
-	void *va = strict_alloc(dev, size, addr, gfp, 0);
+	void *va = xvs_alloc(dev, size, addr, gfp, 0);
 
 	return va ? virt_to_page(va) : NULL;
 }
 
-static void strict_free_pages(struct device *dev, size_t size, struct page *page, dma_addr_t addr,
-			      enum dma_data_direction dir)
+static void xvs_free_pages(struct device *dev, size_t size, struct page *page, dma_addr_t addr,
+			   enum dma_data_direction dir)
 {
-	strict_free(dev, size, page_address(page), addr, 0);
+	xvs_free(dev, size, page_address(page), addr, 0);
 }
 
-static int strict_supported(struct device *dev, u64 mask)
+static int xvs_dma_supported(struct device *dev, u64 mask)
 {
 	return mask == DMA_BIT_MASK(64); /* bit 63 is the mark of a grant */
 }
@@ -158,29 +267,33 @@ static int strict_supported(struct device *dev, u64 mask)
  * One buffer may become one machine descriptor a page on its way to the nested device; drivers
  * that ask are kept to what leaves room in the queue.
  */
-static size_t strict_max_mapping(struct device *dev)
+static size_t xvs_max_mapping(struct device *dev)
 {
 	size_t most = (size_t)(xvs_grants_run() / 2) * PAGE_SIZE;
 
 	return clamp_t(size_t, (size_t)max_mapping_kib * 1024, PAGE_SIZE, most);
 }
 
-const struct dma_map_ops xvs_strict_dma_ops = {
-	.alloc = strict_alloc,
-	.free = strict_free,
-	.XVS_DMA_ALLOC_PAGES = strict_alloc_pages,
-	.free_pages = strict_free_pages,
-	.map_page = strict_map_page,
-	.unmap_page = strict_unmap_page,
-	.map_sg = strict_map_sg,
-	.unmap_sg = strict_unmap_sg,
-	.dma_supported = strict_supported,
-	.max_mapping_size = strict_max_mapping,
+const struct dma_map_ops xvs_dma_ops = {
+	.alloc = xvs_alloc,
+	.free = xvs_free,
+	.XVS_DMA_ALLOC_PAGES = xvs_alloc_pages,
+	.free_pages = xvs_free_pages,
+	.map_page = xvs_map_page,
+	.unmap_page = xvs_unmap_page,
+	.map_sg = xvs_map_sg,
+	.unmap_sg = xvs_unmap_sg,
+	.sync_single_for_cpu = xvs_sync_for_cpu,
+	.sync_single_for_device = xvs_sync_for_device,
+	.sync_sg_for_cpu = xvs_sync_sg_for_cpu,
+	.sync_sg_for_device = xvs_sync_sg_for_device,
+	.dma_supported = xvs_dma_supported,
+	.max_mapping_size = xvs_max_mapping,
 };
 
 static unsigned int refs_wanted(const struct xvs_front *f)
 {
-	u64 want = 0;
+	u64 want = f->agreed.mode->keeps ? xvs_keep_bound() : 0;
 	int i;
 
 	for (i = 0; i < XVS_MAX_QUEUES; i++)
@@ -188,17 +301,41 @@ static unsigned int refs_wanted(const struct xvs_front *f)
 	return clamp_t(u64, want, xvs_grants_run(), max(max_refs, xvs_grants_run()));
 }
 
+static unsigned int pool_wanted(const struct xvs_mode *mode)
+{
+	if (!mode->copies)
+		return 0;
+	return pool_kib ?: mode->copies_all ? 8192 : 2048;
+}
+
+static int setup_memory(struct xvs_front *f)
+{
+	domid_t domid = f->xbdev->otherend_id;
+	int ret = xvs_grants_init(&f->grants, domid, refs_wanted(f));
+
+	if (ret)
+		return ret;
+	ret = xvs_pool_init(&f->pool, domid, pool_wanted(f->agreed.mode));
+	if (!ret && f->agreed.mode->keeps)
+		ret = xvs_keep_init(f);
+	if (!ret)
+		return 0;
+	xvs_pool_exit(&f->pool);
+	xvs_grants_exit(&f->grants);
+	return ret;
+}
+
 int xvs_dma_setup(struct xvs_front *f)
 {
 	struct device *dev = &f->xbdev->dev;
 	int ret;
 
-	ret = xvs_grants_init(&f->grants, f->xbdev->otherend_id, refs_wanted(f));
+	ret = setup_memory(f);
 	if (ret)
 		return ret;
-	set_dma_ops(dev, f->agreed.mode->ops);
+	set_dma_ops(dev, &xvs_dma_ops);
 	dev->dma_parms = &f->dma_parms;
-	f->dma_parms.max_segment_size = strict_max_mapping(dev);
+	f->dma_parms.max_segment_size = xvs_max_mapping(dev);
 	f->dma_parms.segment_boundary_mask = ULONG_MAX;
 	dev->dma_mask = &dev->coherent_dma_mask;
 	ret = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
@@ -214,5 +351,15 @@ void xvs_dma_teardown(struct xvs_front *f)
 	set_dma_ops(dev, NULL);
 	dev->dma_parms = NULL;
 	dev->dma_mask = NULL;
+	xvs_keep_exit(f);
+	xvs_pool_exit(&f->pool);
 	xvs_grants_exit(&f->grants);
+}
+
+/* The grants went with the old domain; nothing is mapped, and the queues are gone. */
+void xvs_dma_restore(struct xvs_front *f)
+{
+	f->grants.domid = f->xbdev->otherend_id;
+	xvs_keep_drop(f);
+	xvs_pool_restore(&f->pool, f->grants.domid);
 }

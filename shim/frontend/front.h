@@ -14,6 +14,7 @@
 #define XVS_FRONT_H
 
 #include <linux/device.h>
+#include <linux/dma-direction.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/virtio.h>
@@ -65,23 +66,70 @@ int xvs_grant(struct xvs_grants *g, struct page *page, unsigned int pages, bool 
  */
 int xvs_ungrant(struct xvs_grants *g, grant_ref_t ref, unsigned int pages);
 
+/* Whoever keeps a mapping beyond its buffer. NULL: nobody, or there is no such mapping. */
+void xvs_grant_set_owner(struct xvs_grants *g, grant_ref_t ref, void *owner);
+void *xvs_grant_owner(struct xvs_grants *g, grant_ref_t ref);
+
 /* Grants part of a mapping again, read-only, before the back end was told of it. */
 int xvs_grant_readonly(struct xvs_grants *g, grant_ref_t ref, unsigned int pages);
+
+/* pool.c: pages granted once, into which buffers are copied. */
+
+#define XVS_POOL_CHUNKS 8 /* of 2 MiB */
+
+struct xvs_chunk;
+
+struct xvs_pool {
+	struct xvs_chunk *chunk[XVS_POOL_CHUNKS];
+	unsigned int chunks;
+	atomic_long_t full; /* times there was no room */
+};
+
+int xvs_pool_init(struct xvs_pool *p, domid_t domid, unsigned int kib);
+void xvs_pool_exit(struct xvs_pool *p);
+void xvs_pool_restore(struct xvs_pool *p, domid_t domid);
+/* Any context, all of these. DMA_MAPPING_ERROR: there is no room. */
+dma_addr_t xvs_pool_map(struct xvs_pool *p, void *buffer, size_t size, unsigned long attrs);
+bool xvs_pool_has(struct xvs_pool *p, dma_addr_t addr);
+/* -EINVAL: no such mapping. */
+int xvs_pool_unmap(struct xvs_pool *p, dma_addr_t addr, size_t size, enum dma_data_direction dir,
+		   unsigned long attrs);
+void xvs_pool_sync(struct xvs_pool *p, dma_addr_t addr, size_t size, bool to_device);
+
+/* keep.c: grants that stay between mappings. */
+
+struct xvs_keep;
+
+int xvs_keep_start(void); /* of the module */
+void xvs_keep_stop(void);
+int xvs_keep_init(struct xvs_front *f);
+void xvs_keep_exit(struct xvs_front *f);
+/* Ends all that is idle; the back end has let go of everything. */
+void xvs_keep_drop(struct xvs_front *f);
+unsigned int xvs_keep_bound(void);			 /* pages a device may keep */
+unsigned int xvs_keep_pages(const struct xvs_front *f); /* pages it keeps */
+/* Any context, both. -ENOSPC, -EINVAL: these pages cannot be kept now. */
+int xvs_keep_map(struct xvs_front *f, struct page *page, unsigned int pages, grant_ref_t *ref);
+/* -EINVAL: no such mapping. */
+int xvs_keep_unmap(struct xvs_front *f, grant_ref_t ref, unsigned int pages);
 
 /* dma.c */
 
 struct dma_map_ops;
-extern const struct dma_map_ops xvs_strict_dma_ops;
+extern const struct dma_map_ops xvs_dma_ops;
 int xvs_dma_setup(struct xvs_front *f);
 void xvs_dma_teardown(struct xvs_front *f);
+void xvs_dma_restore(struct xvs_front *f);
 grant_ref_t xvs_dma_ref(dma_addr_t addr);
 
 /* negotiate.c: what the two sides agree on through the store. */
 
 struct xvs_mode {
 	const char *word;
-	u32 value; /* enum xvs_protection */
-	const struct dma_map_ops *ops;
+	u32 value;	/* enum xvs_protection */
+	bool copies;	/* small buffers go through the pool */
+	bool copies_all; /* and so do all others */
+	bool keeps;	/* grants stay */
 };
 
 struct xvs_agreed {
@@ -94,6 +142,7 @@ struct xvs_agreed {
 /* On an error @what is the node they do not agree on. */
 int xvs_negotiate(struct xvs_front *f, const char **what);
 int xvs_publish(struct xvs_front *f);
+int xvs_negotiate_check(void); /* the module's parameters */
 
 /* The device itself. */
 
@@ -163,6 +212,8 @@ struct xvs_front {
 	struct xvs_queue_state queue[XVS_MAX_QUEUES];
 
 	struct xvs_grants grants;
+	struct xvs_pool pool;
+	struct xvs_keep *keep; /* NULL: none */
 	struct device_dma_parameters dma_parms;
 };
 

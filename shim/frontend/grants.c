@@ -33,6 +33,7 @@ struct xvs_slot {
 	struct page *page;
 	u32 pages; /* first of a mapping: its length; else 0 */
 	u32 state;
+	void *owner; /* first of a mapping: whoever keeps it; NULL: it goes with its buffer */
 };
 
 struct xvs_block {
@@ -190,6 +191,7 @@ int xvs_grant(struct xvs_grants *g, struct page *page, unsigned int pages, bool 
 	/* In a PV guest neighbours in the pfn space have unrelated frames: look each up. */
 	for (i = 0; i < pages; i++) {
 		b->slot[at + i].page = pfn_to_page(pfn + i);
+		b->slot[at + i].owner = NULL;
 		gnttab_grant_foreign_access_ref(b->first + at + i, g->domid,
 						pfn_to_gfn(pfn + i), readonly);
 	}
@@ -236,6 +238,21 @@ int xvs_ungrant(struct xvs_grants *g, grant_ref_t ref, unsigned int pages)
 				__clear_bit(i, b->used);
 	spin_unlock_irqrestore(&g->lock, irq);
 	return kept ? -EBUSY : 0;
+}
+
+void xvs_grant_set_owner(struct xvs_grants *g, grant_ref_t ref, void *owner)
+{
+	struct xvs_block *b = block_of(g, ref, 1);
+
+	if (b)
+		WRITE_ONCE(b->slot[ref - b->first].owner, owner);
+}
+
+void *xvs_grant_owner(struct xvs_grants *g, grant_ref_t ref)
+{
+	struct xvs_block *b = block_of(g, ref, 1);
+
+	return b ? READ_ONCE(b->slot[ref - b->first].owner) : NULL;
 }
 
 int xvs_grant_readonly(struct xvs_grants *g, grant_ref_t ref, unsigned int pages)

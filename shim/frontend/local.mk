@@ -12,8 +12,11 @@ frontend_sources = \
 	shim/frontend/dma.c \
 	shim/frontend/front.h \
 	shim/frontend/grants.c \
+	shim/frontend/keep.c \
 	shim/frontend/negotiate.c \
+	shim/frontend/pool.c \
 	shim/frontend/queue.c \
+	shim/frontend/shrink.h \
 	shim/frontend/transport.c \
 	shim/frontend/xenbus.c
 frontend_header = include/xvshim/protocol.h

@@ -2,10 +2,11 @@
 /*
  * What the two sides agree on through the store, before a page is shared.
  *
- * New modes of protection and kinds of addressing are rows of the tables below; the first row
- * that the back end offers is picked.
+ * A mode of protection is a row of the table below; the first that this guest wants and the back
+ * end offers is picked.
  */
 #include <linux/ctype.h>
+#include <linux/moduleparam.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -13,18 +14,16 @@
 
 #define XVS_NODE_MAX 256
 
-struct xvs_word {
-	const char *word;
-	u32 value;
-};
-
-static const struct xvs_word addressings[] = {
-	{ "grant", XVS_ADDRESSING_GRANT },
-};
-
 static const struct xvs_mode modes[] = {
-	{ "strict", XVS_PROTECTION_STRICT, &xvs_strict_dma_ops },
+	{ "strict", XVS_PROTECTION_STRICT },
+	{ "pool", XVS_PROTECTION_POOL, .copies = true, .copies_all = true },
+	{ "lazy", XVS_PROTECTION_LAZY, .copies = true, .keeps = true },
+	{ "adaptive", XVS_PROTECTION_ADAPTIVE, .copies = true },
 };
+
+static char *protection = "adaptive,strict";
+module_param(protection, charp, 0444);
+MODULE_PARM_DESC(protection, "Wanted protections, best first: strict, pool, lazy, adaptive");
 
 /* A node of the back end, at most XVS_NODE_MAX bytes; the caller frees it. */
 static char *node_read(struct xvs_front *f, const char *key)
@@ -53,19 +52,64 @@ static bool list_has(const char *list, const char *word)
 	}
 }
 
-/* Index of the first of @n words, @stride bytes apart, that the node lists; or an error. */
-static int pick(struct xvs_front *f, const char *key, const void *words, int n, size_t stride)
+/* Does the node of the back end list this word? 0, -EOPNOTSUPP, or another error. */
+static int offers(struct xvs_front *f, const char *key, const char *word)
 {
 	char *offered = node_read(f, key);
-	int i;
+	int ret;
 
 	if (IS_ERR(offered))
 		return PTR_ERR(offered);
-	for (i = 0; i < n; i++)
-		if (list_has(offered, *(const char *const *)(words + i * stride)))
-			break;
+	ret = list_has(offered, word) ? 0 : -EOPNOTSUPP;
 	kfree(offered);
-	return i < n ? i : -EOPNOTSUPP;
+	return ret;
+}
+
+/* The n-th word of the wanted protections; NULL: there is none, an error pointer: not known. */
+static const struct xvs_mode *wanted_mode(unsigned int n)
+{
+	const char *at = protection, *end;
+	int i;
+
+	for (;; at = end + 1) {
+		end = strchrnul(at, ',');
+		if (!n--)
+			break;
+		if (!*end)
+			return NULL;
+	}
+	for (i = 0; i < ARRAY_SIZE(modes); i++)
+		if (end - at == strlen(modes[i].word) && !memcmp(at, modes[i].word, end - at))
+			return &modes[i];
+	return ERR_PTR(-EINVAL);
+}
+
+int xvs_negotiate_check(void)
+{
+	const struct xvs_mode *mode;
+	unsigned int n;
+
+	for (n = 0; (mode = wanted_mode(n)); n++) {
+		if (!IS_ERR(mode) && n < ARRAY_SIZE(modes))
+			continue;
+		pr_err("xvshim_front: protection=%s is not a list of strict, pool, lazy, adaptive\n",
+		       protection);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int pick_mode(struct xvs_front *f)
+{
+	unsigned int n;
+	int ret = -EOPNOTSUPP;
+
+	for (n = 0; (f->agreed.mode = wanted_mode(n)); n++) {
+		ret = offers(f, XVS_KEY_PROTECTION_OFFERED, f->agreed.mode->word);
+		if (ret != -EOPNOTSUPP)
+			break;
+	}
+	return ret;
 }
 
 /* Decimal digits alone; kstrtouint() would take a sign and a newline as well. */
@@ -86,12 +130,11 @@ static int number_read(struct xvs_front *f, const char *key, u32 *value)
 
 int xvs_negotiate(struct xvs_front *f, const char **what)
 {
-	static const char *const versions[] = { __stringify(XVS_VERSION) };
 	int ret;
 
 	*what = XVS_KEY_VERSIONS;
-	ret = pick(f, XVS_KEY_VERSIONS, versions, ARRAY_SIZE(versions), sizeof(versions[0]));
-	if (ret < 0)
+	ret = offers(f, XVS_KEY_VERSIONS, __stringify(XVS_VERSION));
+	if (ret)
 		return ret;
 	*what = XVS_KEY_DEVICE_ID;
 	ret = number_read(f, XVS_KEY_DEVICE_ID, &f->agreed.device_id);
@@ -100,18 +143,13 @@ int xvs_negotiate(struct xvs_front *f, const char **what)
 	if (!f->agreed.device_id) /* reserved by virtio: no device */
 		return -EINVAL;
 	*what = XVS_KEY_ADDRESSING_OFFERED;
-	ret = pick(f, XVS_KEY_ADDRESSING_OFFERED, addressings, ARRAY_SIZE(addressings),
-		   sizeof(addressings[0]));
-	if (ret < 0)
+	f->agreed.addressing = XVS_ADDRESSING_GRANT;
+	f->agreed.addressing_word = "grant";
+	ret = offers(f, XVS_KEY_ADDRESSING_OFFERED, f->agreed.addressing_word);
+	if (ret)
 		return ret;
-	f->agreed.addressing = addressings[ret].value;
-	f->agreed.addressing_word = addressings[ret].word;
 	*what = XVS_KEY_PROTECTION_OFFERED;
-	ret = pick(f, XVS_KEY_PROTECTION_OFFERED, modes, ARRAY_SIZE(modes), sizeof(modes[0]));
-	if (ret < 0)
-		return ret;
-	f->agreed.mode = &modes[ret];
-	return 0;
+	return pick_mode(f);
 }
 
 static int publish_once(struct xvs_front *f)
@@ -126,6 +164,8 @@ static int publish_once(struct xvs_front *f)
 	ret = xenbus_printf(xbt, dir, XVS_KEY_VERSION, "%u", XVS_VERSION) ?:
 	      xenbus_printf(xbt, dir, XVS_KEY_ADDRESSING, "%s", f->agreed.addressing_word) ?:
 	      xenbus_printf(xbt, dir, XVS_KEY_PROTECTION, "%s", f->agreed.mode->word) ?:
+	      xenbus_printf(xbt, dir, XVS_KEY_ADDRESSING_WANTED, "%s", f->agreed.addressing_word) ?:
+	      xenbus_printf(xbt, dir, XVS_KEY_PROTECTION_WANTED, "%s", protection) ?:
 	      xenbus_printf(xbt, dir, XVS_KEY_CTRL_REF, "%u", f->ctrl_ref) ?:
 	      xenbus_printf(xbt, dir, XVS_KEY_CTRL_PORT, "%u", f->ctrl_port);
 	if (ret) {

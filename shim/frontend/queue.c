@@ -158,7 +158,7 @@ int xvs_find_vqs(struct virtio_device *vdev, unsigned int nvqs, struct virtqueue
 	 * In a kernel with CONFIG_XEN_VIRTIO the core has put its own grant operations on the
 	 * parent when it looked at the features. They know nothing of quarantine: ours again.
 	 */
-	set_dma_ops(&f->xbdev->dev, f->agreed.mode->ops);
+	set_dma_ops(&f->xbdev->dev, &xvs_dma_ops);
 	/* From here on a broken device breaks its queues, those made below included. */
 	WRITE_ONCE(f->live, vdev);
 	for (i = 0; i < nvqs; i++) {

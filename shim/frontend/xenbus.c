@@ -58,7 +58,7 @@ static int restore(struct xvs_front *f)
 	f->restoring = false;
 	if (f->vd->vdev.id.device != f->agreed.device_id)
 		return -ENODEV;
-	f->grants.domid = f->xbdev->otherend_id;
+	xvs_dma_restore(f);
 	return xvs_vdev_restore(f);
 }
 
@@ -101,6 +101,8 @@ static void connect(struct xvs_front *f)
 	/* Config may have changed before there was a device to tell. */
 	if (gen != READ_ONCE(f->config_gen))
 		virtio_config_changed(&f->vd->vdev);
+	dev_info(&f->xbdev->dev, "virtio device %u, addressing %s, protection %s\n",
+		 f->agreed.device_id, f->agreed.addressing_word, f->agreed.mode->word);
 	xenbus_switch_state(f->xbdev, XenbusStateConnected);
 }
 
@@ -273,19 +275,33 @@ static int __init xvs_init(void)
 
 	if (!xen_domain())
 		return -ENODEV;
-	/* Freezable: save and restore want the worker to stand still. */
-	xvs_wq = alloc_workqueue("xvshim", WQ_FREEZABLE | WQ_UNBOUND, 0);
+	ret = xvs_negotiate_check();
+	if (ret)
+		return ret;
+	/* Freezable: save and restore want the workers to stand still. Memory reclaim waits for
+	 * grants to be given back. */
+	xvs_wq = alloc_workqueue("xvshim", WQ_FREEZABLE | WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!xvs_wq)
 		return -ENOMEM;
+	ret = xvs_keep_start();
+	if (ret)
+		goto err_wq;
 	ret = xenbus_register_frontend(&driver);
 	if (ret)
-		destroy_workqueue(xvs_wq);
+		goto err_keep;
+	return 0;
+
+err_keep:
+	xvs_keep_stop();
+err_wq:
+	destroy_workqueue(xvs_wq);
 	return ret;
 }
 
 static void __exit xvs_exit(void)
 {
 	xenbus_unregister_driver(&driver);
+	xvs_keep_stop();
 	destroy_workqueue(xvs_wq);
 }
 

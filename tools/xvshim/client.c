@@ -72,6 +72,10 @@ err_close:
 
 json_object *request_new(const char *cmd, const struct options *o)
 {
+	const struct {
+		const char *key, *value;
+	} allow[] = { { "addressing", o->addressing }, { "protection", o->protection },
+		      { "keep-pages", o->keep_pages }, { "keep-ms", o->keep_ms } };
 	json_object *request = json_object_new_object();
 
 	json_object_object_add(request, "cmd", json_object_new_string(cmd));
@@ -81,6 +85,10 @@ json_object *request_new(const char *cmd, const struct options *o)
 		json_object_object_add(request, "source", json_object_new_string(o->arg[1]));
 	if (o->timeout)
 		json_object_object_add(request, "timeout", json_object_new_int((int)o->timeout));
+	for (size_t i = 0; i < sizeof(allow) / sizeof(allow[0]); i++)
+		if (allow[i].value)
+			json_object_object_add(request, allow[i].key,
+					       json_object_new_string(allow[i].value));
 	if (o->take)
 		json_object_object_add(request, "take", json_object_new_boolean(true));
 	if (o->force)

@@ -13,6 +13,8 @@ enum { EXIT_USAGE = 2 };
 struct options {
 	bool json, take, force, recent;
 	unsigned int timeout; /* 0: the daemon's */
+	/* of attach, as they were written; NULL: the daemon's */
+	const char *addressing, *protection, *keep_pages, *keep_ms;
 	const char *run_dir;
 	/* of gntstress, as they were written; NULL: not given */
 	const char *mix, *seed, *duration, *ops, *batch, *restart;
@@ -22,7 +24,8 @@ struct options {
 };
 
 /* Which options a command takes; --json, --run-dir and --help are for all. */
-enum { OPT_TAKE = 1, OPT_FORCE = 2, OPT_TIMEOUT = 4, OPT_RECENT = 8, OPT_STRESS = 16 };
+enum { OPT_TAKE = 1, OPT_FORCE = 2, OPT_TIMEOUT = 4, OPT_RECENT = 8, OPT_STRESS = 16,
+       OPT_ALLOW = 32 };
 
 struct command {
 	const char *name;

@@ -60,6 +60,8 @@ static void print_counters(json_object *c)
 	static const char *const bytes[] = { "bytes_read", "bytes_written", NULL };
 	static const char *const calls[] = { "map_calls",   "map_pages",  "unmap_calls",
 					     "unmap_pages", "copy_calls", "copy_ops", NULL };
+	static const char *const kept[] = { "kept",	    "keep_hits",   "keep_added",
+					    "keep_dropped", "table_reads", "releases", NULL };
 	static const char *const events[] = { "guest_kicks",  "guest_notifies", "dev_notifies",
 					      "dev_irqs",     "polls_hit",	"polls_missed",
 					      NULL };
@@ -72,10 +74,30 @@ static void print_counters(json_object *c)
 	printf("  %-12s %s a batch on average, %" PRIu64 " in the worst (without the copy)\n", "",
 	       json_object_get_string(field(c, "hypercalls_per_batch")),
 	       field_number(c, "max_batch_hypercalls"));
+	print_numbers("kept pages", c, kept);
 	print_numbers("events", c, events);
 	print_numbers("state", c, state);
 	if (*field_text(c, "broken_reason"))
 		printf("  %-12s %s\n", "last broken", field_text(c, "broken_reason"));
+}
+
+static const char *or_dash(const char *text)
+{
+	return *text ? text : "-";
+}
+
+static void print_modes(json_object *d)
+{
+	printf("  %-12s %s (asked for: %s; allowed: %s)\n", "addressing",
+	       or_dash(field_text(d, "addressing")), or_dash(field_text(d, "addressing_wanted")),
+	       field_text(d, "addressing_allowed"));
+	printf("  %-12s %s (asked for: %s; allowed: %s), keeps %" PRIu64 " pages at most",
+	       "protection", or_dash(field_text(d, "protection")),
+	       or_dash(field_text(d, "protection_wanted")), field_text(d, "protection_allowed"),
+	       field_number(d, "keep_pages"));
+	if (field_number(d, "keep_ms"))
+		printf(", unused ones for %" PRIu64 " ms", field_number(d, "keep_ms"));
+	putchar('\n');
 }
 
 static void print_device(json_object *d)
@@ -96,6 +118,7 @@ static void print_device(json_object *d)
 	if (*field_text(d, "held"))
 		printf("  %-12s %s: its pages are not let go before it does\n", "held",
 		       field_text(d, "held"));
+	print_modes(d);
 	if (counters)
 		print_counters(counters);
 }

@@ -11,13 +11,18 @@
 #include <string.h>
 
 static const struct command commands[] = {
-	{ "attach", "DOMAIN pci:BDF [--take] [--timeout S]", "give a nested device to a guest",
+	{ "attach", "DOMAIN pci:BDF [--take] [--protection LIST] [--timeout S] ...", "give a nested device to a guest",
 	  "DOMAIN is a name or a number, BDF an address as lspci -D shows it.\n"
 	  "Returns when the guest can use the device. What did not work is taken back.\n"
 	  "  --take       take the device from this domain's driver; refused while a disk\n"
 	  "               or network interface of it is in use\n"
-	  "  --timeout S  seconds the guest may take (60)\n",
-	  OPT_TAKE | OPT_TIMEOUT, 2, 2, cmd_attach },
+	  "  --timeout S  seconds the guest may take (60)\n"
+	  "What the guest is allowed, over the settings of xvshim.conf(5):\n"
+	  "  --addressing LIST  grant, p2m; p2m is for PV guests you trust\n"
+	  "  --protection LIST  strict, pool, lazy, adaptive; the guest picks one of them\n"
+	  "  --keep-pages N     pages of the guest that may stay mapped between requests\n"
+	  "  --keep-ms N        give those back that were not used for so long; 0: never\n",
+	  OPT_TAKE | OPT_TIMEOUT | OPT_ALLOW, 2, 2, cmd_attach },
 	{ "detach", "DOMAIN [pci:BDF] [--force] [--timeout S]", "take a device back",
 	  "The guest lets go first; then the device goes back to its earlier driver.\n"
 	  "  --force      do not wait for the guest: its driver sees a dead device, and\n"
@@ -108,6 +113,10 @@ static const struct option long_options[] = {
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "recent", no_argument, NULL, OPT_RECENT },
+	{ "addressing", required_argument, NULL, 'a' },
+	{ "protection", required_argument, NULL, 'p' },
+	{ "keep-pages", required_argument, NULL, 'k' },
+	{ "keep-ms", required_argument, NULL, 'm' },
 	{ "mix", required_argument, NULL, 'M' },
 	{ "seed", required_argument, NULL, 'S' },
 	{ "duration", required_argument, NULL, 'D' },
@@ -154,13 +163,36 @@ static bool set_stress_option(struct options *o, int c)
 	}
 }
 
+/* Those of attach; the daemon checks the values. false: none of them. */
+static bool set_allow_option(struct options *o, int c)
+{
+	switch (c) {
+	case 'a':
+		o->addressing = optarg;
+		return true;
+	case 'p':
+		o->protection = optarg;
+		return true;
+	case 'k':
+		o->keep_pages = optarg;
+		return true;
+	case 'm':
+		o->keep_ms = optarg;
+		return true;
+	default:
+		return false;
+	}
+}
+
 static int set_option(const struct command *cmd, struct options *o, int c)
 {
 	uint64_t n;
 
 	if (c >= 'A' && c <= 'Z' && !(cmd->options & OPT_STRESS))
 		return usage_error(cmd, "does not take that option");
-	if (set_stress_option(o, c))
+	if (c > ' ' && strchr("apkm", c) && !(cmd->options & OPT_ALLOW))
+		return usage_error(cmd, "does not take that option");
+	if (set_stress_option(o, c) || set_allow_option(o, c))
 		return 0;
 
 	if (c < ' ' && !(cmd->options & (unsigned int)c))
