@@ -7,10 +7,17 @@
 
 #include <errno.h>
 
-/* In one comparison: b begins less than its own length before a, or within it. */
-static inline bool overlap(const struct gref_range *a, const struct gref_range *b)
+/*
+ * Do bytes of a buffer lie in its own indirect table? The two may well share a page, where grants
+ * stay. In one comparison: b begins less than its own length before a, or within it.
+ */
+static inline bool overlap(const struct gref_range *a, uint32_t a_len, const struct gref_range *b,
+			   uint32_t b_len)
 {
-	return b->gref - a->gref + b->npages - 1 < a->npages + b->npages - 1;
+	uint64_t from = (uint64_t)a->gref << XVS_FRAME_SHIFT | a->offset;
+	uint64_t to = (uint64_t)b->gref << XVS_FRAME_SHIFT | b->offset;
+
+	return to - from + b_len - 1 < (uint64_t)a_len + b_len - 1;
 }
 
 /* A chain on its way into the batch. */
@@ -18,7 +25,8 @@ struct adding {
 	unsigned int first; /* its first segment in the batch, one for each page */
 	unsigned int end;   /* its last one must lie below */
 	uint16_t *link;     /* where its list of pages goes on */
-	struct gref_range table; /* npages 0: none */
+	struct gref_range table;
+	uint32_t table_len; /* bytes; 0: there is none */
 };
 
 /* Why npages more do not fit: the guest's doing, or the batch's, or the pins'. */
@@ -87,7 +95,8 @@ static inline int add_desc(struct session *s, const struct candidate *c, struct 
 		return no_room(s, c, to, range.npages, why);
 	if (refused(ring_refs_hit(&s->refs, range.gref, range.npages)))
 		return refuse(why, "buffer lies in a ring or the control page");
-	if (refused(to->table.npages && writable && overlap(&to->table, &range)))
+	if (refused(writable && to->table_len &&
+		    overlap(&to->table, to->table_len, &range, left)))
 		return refuse(why, "buffer lies in its own indirect table");
 	gref = range.gref;
 	offset = range.offset;
@@ -168,8 +177,10 @@ static int add_chain(struct session *s, struct candidate *c, chain_error *why)
 	int rc;
 
 	to.end = least(first + least(pages, s->pins.use_free_n), JOURNAL_BATCH);
-	if (c->indirect_n)
+	if (c->indirect_n) {
 		to.table = c->table_range;
+		to.table_len = c->indirect_n * (uint32_t)sizeof(struct vring_desc);
+	}
 	rc = add_descs(s, c, &to, why);
 	*to.link = PIN_NONE;
 	if (__builtin_expect(rc, 0)) {
