@@ -1,0 +1,22 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+set -euo pipefail
+
+for i in 0 1 2 3; do
+	mode=$(rig-wait "disk-$i" 300)
+	disk=/dev/vd$(echo abcd | cut -c$((i + 1)))
+	rig-until 60 test -b "$disk"
+	rig-verify-disk "$disk" virtio_blk 64M | sed "s/^verified: /verified: $mode: /"
+done
+rig-signal through
+
+# More than is free: page cache and kept pages have to go.
+rig-wait squeeze 800
+free=$(awk '/^MemAvailable/ { print $2 }' /proc/meminfo)
+head -c "$((free * 9 / 10))k" /dev/zero | tail -c "$((free * 9 / 10))k" >/dev/null
+echo 2 >/proc/sys/vm/drop_caches
+rig-signal squeezed
+for i in 0 1 2 3; do
+	rig-wait "gone-$i" 120
+done
+rig-signal quiet
