@@ -39,7 +39,7 @@ static struct stress_config config_of(uint64_t seed, uint64_t ops)
 	struct stress_config c = { .seed = seed, .ops = ops, .batch = STRESS_BATCH,
 				   .kill_ms = 50, .peer_in = 3 };
 
-	stress_mix_default(&c.mix);
+	stress_mix_default(&c.mix, true);
 	return c;
 }
 
@@ -263,6 +263,13 @@ START_TEST(test_mix)
 	ck_assert_uint_eq(mix.weight[STRESS_DEVMAP], 3);
 	ck_assert_uint_eq(mix.weight[STRESS_COPY_TO], 1);
 	ck_assert_uint_eq(mix.weight[STRESS_DEVMAP_RO], 0);
+	stress_mix_default(&mix, false);
+	ck_assert_uint_eq(mix.weight[STRESS_FRAMES] + mix.weight[STRESS_MAPTRACK], 0);
+	ck_assert_int_eq(stress_mix_parse("default,frames=2,revoke=0", &mix, why, sizeof(why)), 0);
+	ck_assert_uint_eq(mix.weight[STRESS_FRAMES], 2);
+	ck_assert_uint_eq(mix.weight[STRESS_REVOKE], 0);
+	ck_assert_uint_gt(mix.weight[STRESS_DEVMAP], 1);
+	ck_assert_int_eq(stress_mix_parse("default=2", &mix, why, sizeof(why)), -EINVAL);
 	ck_assert_int_eq(stress_mix_parse("devmap=0", &mix, why, sizeof(why)), -EINVAL);
 	ck_assert_int_eq(stress_mix_parse("", &mix, why, sizeof(why)), -EINVAL);
 	ck_assert_int_eq(stress_mix_parse("dev=1", &mix, why, sizeof(why)), -EINVAL);

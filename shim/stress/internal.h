@@ -52,7 +52,7 @@ struct stress_shared {
 	_Atomic bool stop;       /* the worker is to end in good order */
 	_Atomic bool peer_dying; /* from now on anything may fail */
 	uint64_t sequence, checked;
-	unsigned int reused;
+	unsigned int reused, late; /* late: revoked only when unmapped */
 	struct stats kind[STRESS_KINDS];
 	uint32_t gen;
 	bool calling; /* a request to the server is under way */

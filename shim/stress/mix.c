@@ -37,10 +37,16 @@ const char *stress_kind_what(enum stress_kind kind)
 	return kinds[kind].what;
 }
 
-void stress_mix_default(struct stress_mix *mix)
+/*
+ * A full handle table makes every back end of this domain fail meanwhile, a full grant table
+ * every front end of the guest, and takes memory of its size.
+ */
+void stress_mix_default(struct stress_mix *mix, bool alone)
 {
 	for (unsigned int i = 0; i < STRESS_KINDS; i++)
 		mix->weight[i] = kinds[i].weight;
+	if (!alone)
+		mix->weight[STRESS_MAPTRACK] = mix->weight[STRESS_FRAMES] = 0;
 }
 
 /* What people will ask for, and why it is not there. */
@@ -60,7 +66,8 @@ static const char *impossible(const char *name, size_t len)
 	return NULL;
 }
 
-static int parse_one(const char *item, size_t len, struct stress_mix *mix, char *why, size_t size)
+static int parse_one(const char *item, size_t len, const struct stress_mix *usual,
+		     struct stress_mix *mix, char *why, size_t size)
 {
 	const char *eq = memchr(item, '=', len), *never;
 	size_t name = eq ? (size_t)(eq - item) : len;
@@ -72,6 +79,10 @@ static int parse_one(const char *item, size_t len, struct stress_mix *mix, char 
 		snprintf(why, size, "'%.*s' is not possible from user space: %s", (int)name, item,
 			 never);
 		return -EINVAL;
+	}
+	if (len == strlen("default") && !strncmp(item, "default", len)) {
+		*mix = *usual;
+		return 0;
 	}
 	if (eq)
 		weight = strtoul(eq + 1, &end, 10);
@@ -98,7 +109,7 @@ int stress_mix_parse(const char *text, struct stress_mix *mix, char *why, size_t
 	while (*text) {
 		size_t len = strcspn(text, ",");
 
-		rc = parse_one(text, len, &parsed, why, size);
+		rc = parse_one(text, len, mix, &parsed, why, size);
 		if (rc)
 			return rc;
 		text += len + (text[len] == ',');
