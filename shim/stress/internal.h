@@ -57,6 +57,7 @@ struct stress_shared {
 	uint32_t gen;
 	bool calling; /* a request to the server is under way */
 	struct region_state pool[POOL_REGIONS];
+	struct compare compare;
 	char story[1200];
 };
 
@@ -127,6 +128,9 @@ op_fn op_devmap, op_devmap_ro, op_hostmap, op_hostmap_ro;
 op_fn op_copy_from, op_copy_to, op_copy_across;
 op_fn op_rw_of_ro, op_bad, op_twice, op_revoke;
 op_fn op_renew, op_restamp, op_maptrack, op_gntalloc, op_frames;
+
+/* compare.c: instead of the mix. */
+void compare_work(struct worker *w);
 
 /* Maps w->pick for the device, through the journal; w->pin afterwards. */
 void map_picked(struct worker *w, bool writable);

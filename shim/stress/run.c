@@ -339,6 +339,7 @@ static void take_result(struct keeper *k)
 	r->checked = k->sh->checked;
 	r->reused = k->sh->reused;
 	r->late = k->sh->late;
+	r->compare = k->sh->compare;
 	r->ns = stats_now() - k->begun;
 }
 

@@ -11,6 +11,7 @@
 #define XVS_STRESS_STRESS_H
 
 #include "hv/hv.h"
+#include "stress/compare.h"
 #include "stress/stats.h"
 
 #include <signal.h>
@@ -100,6 +101,7 @@ struct stress_config {
 	uint64_t ops;          /* 0: no limit */
 	unsigned int duration; /* s, 0: no limit */
 	unsigned int batch;    /* largest */
+	unsigned int pairs;    /* not the mix, but so many turns of compare.h; 0: the mix */
 	bool chaos;
 	unsigned int kill_ms;  /* chaos: a kill in that time on average */
 	unsigned int peer_in;  /* one kill in so many is one of the other side as well; 0: none */
@@ -116,6 +118,7 @@ struct stress_result {
 	uint64_t ns;
 	unsigned int kills, peer_kills, recovered, reused, late;
 	struct stress_books before, after;
+	struct compare compare;
 };
 
 /* 0, whatever was found, or a negative errno and why in result->story: it could not run. */

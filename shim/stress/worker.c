@@ -226,7 +226,9 @@ void worker_main(struct worker *w, const struct hv_dma *dma)
 		worker_fail(w, "cannot open the hypervisor: %s", strerror(-rc));
 	lay_out(w, dma);
 	peer_open(w);
-	while (!enough(w))
+	if (w->config->pairs)
+		compare_work(w);
+	while (!w->config->pairs && !enough(w))
 		one_round(w);
 	peer_close(w);
 	hv_close(w->hv);

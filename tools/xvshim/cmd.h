@@ -15,7 +15,7 @@ struct options {
 	unsigned int timeout; /* 0: the daemon's */
 	const char *run_dir;
 	/* of gntstress, as they were written; NULL: not given */
-	const char *mix, *seed, *duration, *ops, *batch, *restart;
+	const char *mix, *seed, *duration, *ops, *batch, *restart, *compare;
 	bool sim, chaos, quiet;
 	char **arg; /* positional */
 	int narg;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define DURATION 60u
+#define COMPARE_BATCH 64u
 #define SIM_KILL_MS 100u
 #define XEN_KILL_MS 4000u
 #define SIM_PEER_IN 4u
@@ -47,14 +48,20 @@ static int number(const char *text, const char *name, uint64_t min, uint64_t max
 
 static int configure(const struct options *o, struct stress_config *c)
 {
-	uint64_t seed = 1, ops = 0, duration = 0, batch = STRESS_BATCH;
+	uint64_t seed = 1, ops = 0, duration = 0, pairs = 0;
+	uint64_t batch = o->compare ? COMPARE_BATCH : STRESS_BATCH;
 	char why[200];
 
 	if (number(o->seed, "seed", 0, UINT64_MAX, &seed) ||
 	    number(o->ops, "ops", 1, UINT64_MAX, &ops) ||
 	    number(o->duration, "duration", 1, 1000000, &duration) ||
-	    number(o->batch, "batch", 1, STRESS_BATCH, &batch))
+	    number(o->batch, "batch", 1, STRESS_BATCH, &batch) ||
+	    number(o->compare, "compare", 1, COMPARE_PAIRS_MAX, &pairs))
 		return -EINVAL;
+	if (pairs && (o->mix || o->chaos || o->ops || o->duration)) {
+		fail("--compare has operations of its own: no --mix, --chaos, --ops, --duration");
+		return -EINVAL;
+	}
 	stress_mix_default(&c->mix, o->sim);
 	if (o->mix && stress_mix_parse(o->mix, &c->mix, why, sizeof(why))) {
 		fail("%s", why);
@@ -66,7 +73,8 @@ static int configure(const struct options *o, struct stress_config *c)
 	}
 	c->seed = seed;
 	c->ops = ops;
-	c->duration = (unsigned int)(duration || ops ? duration : DURATION);
+	c->duration = (unsigned int)(duration || ops || pairs ? duration : DURATION);
+	c->pairs = (unsigned int)pairs;
 	c->batch = (unsigned int)batch;
 	c->chaos = o->chaos;
 	c->kill_ms = o->sim ? SIM_KILL_MS : XEN_KILL_MS;
@@ -145,6 +153,41 @@ static json_object *kind_json(const struct stats *s)
 	return o;
 }
 
+static const char *const way_name[COMPARE_WAYS] = {
+	[COMPARE_DEVICE] = "device",
+	[COMPARE_LIBRARY] = "one_by_one",
+	[COMPARE_LIBRARY_BATCH] = "library_batch",
+};
+
+static json_object *spread_json(struct compare_spread s)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "median", json_object_new_double(s.median));
+	json_object_object_add(o, "min", json_object_new_double(s.min));
+	json_object_object_add(o, "max", json_object_new_double(s.max));
+	return o;
+}
+
+static json_object *compare_json(const struct compare *c)
+{
+	json_object *o = json_object_new_object(), *cycles;
+
+	add(o, "pairs", c->pairs);
+	add(o, "batch", c->batch);
+	for (unsigned int i = 0; i < COMPARE_WAYS; i++) {
+		cycles = spread_json(compare_cycles(c, (enum compare_way)i));
+		add(cycles, "pages", c->pages[i]);
+		add(cycles, "hypercalls", c->hypercalls[i]);
+		json_object_object_add(o, way_name[i], cycles);
+	}
+	json_object_object_add(o, "device_to_one_by_one",
+			       spread_json(compare_ratio(c, COMPARE_DEVICE, COMPARE_LIBRARY)));
+	json_object_object_add(o, "device_to_library_batch",
+			       spread_json(compare_ratio(c, COMPARE_DEVICE, COMPARE_LIBRARY_BATCH)));
+	return o;
+}
+
 static json_object *books_json(const struct stress_books *b)
 {
 	json_object *o = json_object_new_object();
@@ -186,6 +229,8 @@ static void put_json(const struct stress_world *w, const struct stress_config *c
 			json_object_object_add(kinds, stress_kind_name((enum stress_kind)i),
 					       kind_json(&r->kind[i]));
 	json_object_object_add(o, "kinds", kinds);
+	if (c->pairs)
+		json_object_object_add(o, "compare", compare_json(&r->compare));
 	print_json(o);
 	json_object_put(o);
 }
@@ -208,12 +253,38 @@ static void print_kinds(const struct stress_result *r)
 	}
 }
 
+static void print_spread(const char *what, struct compare_spread s, int digits)
+{
+	printf("%-32s %12.*f  (%.*f to %.*f)\n", what, digits, s.median, digits, s.min, digits,
+	       s.max);
+}
+
+static void print_compare(const struct compare *c)
+{
+	printf("a page mapped and unmapped, %u at a time; median of %u turns, smallest and largest\n",
+	       c->batch, c->pairs);
+	print_spread("for a device, cycles/s", compare_cycles(c, COMPARE_DEVICE), 0);
+	print_spread("libxengnttab one by one", compare_cycles(c, COMPARE_LIBRARY), 0);
+	print_spread("libxengnttab in a batch", compare_cycles(c, COMPARE_LIBRARY_BATCH), 0);
+	print_spread("device / one by one",
+		     compare_ratio(c, COMPARE_DEVICE, COMPARE_LIBRARY), 2);
+	print_spread("device / batch",
+		     compare_ratio(c, COMPARE_DEVICE, COMPARE_LIBRARY_BATCH), 2);
+	if (c->pages[COMPARE_DEVICE])
+		printf("hypercalls for %u pages for a device: %.2f\n\n", c->batch,
+		       (double)c->hypercalls[COMPARE_DEVICE] * c->batch /
+			       (double)c->pages[COMPARE_DEVICE]);
+}
+
 static void print_result(const struct stress_world *w, const struct stress_config *c,
 			 const struct stress_result *r)
 {
 	double s = (double)r->ns / 1e9;
 
-	print_kinds(r);
+	if (c->pairs)
+		print_compare(&r->compare);
+	else
+		print_kinds(r);
 	printf("\n%" PRIu64 " operations in %" PRIu64 " batches, %.1f s, %.0f a second; "
 	       "%" PRIu64 " MiB compared\n", r->ops, r->rounds, s, s > 0 ? (double)r->ops / s : 0,
 	       r->checked >> 20);
