@@ -62,6 +62,9 @@ struct stress_shared {
 };
 
 /* DMA pages, in the order they lie there; see layout() in run.c. */
+struct share;
+struct table;
+
 struct worker {
 	struct stress_world *world;
 	const struct stress_config *config;
@@ -74,6 +77,8 @@ struct worker {
 	struct hv_copy_op *copy;
 	uint8_t *own;
 	const maddr_t *own_maddr;
+	struct table *table; /* op_v2.c; NULL: not used yet */
+	struct share *share; /* the same */
 	struct server_box *box;
 	uint32_t *arg;
 	uint32_t foreign[FOREIGN_PAGES];
@@ -128,6 +133,8 @@ op_fn op_devmap, op_devmap_ro, op_hostmap, op_hostmap_ro;
 op_fn op_copy_from, op_copy_to, op_copy_across;
 op_fn op_rw_of_ro, op_bad, op_twice, op_revoke;
 op_fn op_renew, op_restamp, op_maptrack, op_gntalloc, op_frames;
+op_fn op_subpage, op_transitive;
+void v2_close(struct worker *w);
 
 /* compare.c: instead of the mix. */
 void compare_work(struct worker *w);

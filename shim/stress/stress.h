@@ -38,6 +38,8 @@ enum stress_kind {
 	STRESS_MAPTRACK,
 	STRESS_GNTALLOC,
 	STRESS_FRAMES,
+	STRESS_SUBPAGE,
+	STRESS_TRANSITIVE,
 	STRESS_KINDS,
 };
 
@@ -68,6 +70,7 @@ enum {
 	STRESS_CAN_PEEK = 1,     /* bytes at a machine address can be read */
 	STRESS_CAN_SEE_PINS = 2, /* a pin for writing can be told from one for reading */
 	STRESS_STRICT_END = 4,   /* a revocation says so when the page is still in use */
+	STRESS_CAN_V2 = 16, /* the other side's table is of version 2, and can be written to */
 	STRESS_BOOKS_OF_PEER = 8, /* the books are of the present other side alone */
 };
 

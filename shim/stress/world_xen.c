@@ -10,6 +10,7 @@
 
 #ifdef HAVE_XEN
 #include "daemon/domain.h"
+#include "hv/table.h"
 #include "stress/books_xen.h"
 #include "stress/child.h"
 #include "stress/server_xen.h"
@@ -290,6 +291,9 @@ static int probe(struct xen_world *x, char *why, size_t size)
 		snprintf(why, size, "no access to Xen: %s", strerror(-rc));
 	else if (!info.hvm)
 		x->base.can |= STRESS_CAN_PEEK;
+	/* In loopback the entries would be of dom0's own table: no guest to hand on to. */
+	if (!rc && !x->base.loopback && table_version((uint16_t)domid) == 2)
+		x->base.can |= STRESS_CAN_V2;
 	x->base.domid = (uint16_t)domid;
 	return rc;
 }

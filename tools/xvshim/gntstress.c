@@ -84,6 +84,11 @@ static int configure(const struct options *o, struct stress_config *c)
 	return 0;
 }
 
+static bool wants_v2(const struct stress_config *c)
+{
+	return c->mix.weight[STRESS_SUBPAGE] || c->mix.weight[STRESS_TRANSITIVE];
+}
+
 static struct stress_world *open_world(const struct options *o, uint64_t seed)
 {
 	struct stress_world *w;
@@ -313,6 +318,11 @@ int cmd_gntstress(const struct options *o)
 		goto out;
 	status = EXIT_FAILURE;
 	w = open_world(o, c.seed);
+	if (w && wants_v2(&c) && !(w->can & STRESS_CAN_V2)) {
+		fail("subpage and transitive need a domU with a grant table of version 2: boot its "
+		     "kernel with grant_table.version=2");
+		goto out;
+	}
 	if (!w || take_over(o, w))
 		goto out;
 	if (w->loopback && !o->json)
