@@ -5,6 +5,7 @@
  */
 #include "check_main.h"
 
+#include "mem/journal.h"
 #include "stress/pattern.h"
 #include "stress/world.h"
 
@@ -256,6 +257,35 @@ START_TEST(test_take_over)
 }
 END_TEST
 
+/* A keeper killed while it makes its journal must not stop all later ones; another file must. */
+START_TEST(test_take_over_unfinished)
+{
+	unsigned int pages = 1;
+	struct journal j;
+	FILE *f;
+
+	snprintf(world->journal, sizeof(world->journal), "/tmp/test_gntstress.%d", (int)getpid());
+	f = fopen(world->journal, "w");
+	ck_assert_ptr_nonnull(f);
+	fclose(f);
+	ck_assert_int_eq(stress_take_over(world, &pages), 0);
+	ck_assert_uint_eq(pages, 0);
+	ck_assert_int_eq(access(world->journal, F_OK), -1);
+
+	ck_assert_int_eq(journal_create(&j, world->journal), 0);
+	j.data->magic = 0;
+	journal_close(&j);
+	ck_assert_int_eq(stress_take_over(world, &pages), 0);
+	ck_assert_int_eq(access(world->journal, F_OK), -1);
+
+	ck_assert_int_eq(journal_create(&j, world->journal), 0);
+	j.data->version++;
+	journal_close(&j);
+	ck_assert_int_eq(stress_take_over(world, &pages), -EINVAL);
+	ck_assert_int_eq(unlink(world->journal), 0);
+}
+END_TEST
+
 START_TEST(test_mix)
 {
 	struct stress_mix mix;
@@ -342,6 +372,7 @@ int main(void)
 	tcase_add_test(tc, test_finds_alone);
 	tcase_add_loop_test(tc, test_finds_wrong_copy, STRESS_COPY_TO, STRESS_COPY_ACROSS + 1);
 	tcase_add_test(tc, test_take_over);
+	tcase_add_test(tc, test_take_over_unfinished);
 	tcase_add_test(tc, test_mix);
 	tcase_add_test(tc, test_pattern);
 	tcase_add_test(tc, test_percentiles);
