@@ -6,6 +6,7 @@
 #include "check_main.h"
 
 #include "mem/journal.h"
+#include "stress/books_xen.h"
 #include "stress/pattern.h"
 #include "stress/world.h"
 
@@ -67,7 +68,8 @@ START_TEST(test_million)
 	expect_pass();
 	ck_assert_uint_ge(res.ops, c.ops);
 	for (int i = 0; i < STRESS_KINDS; i++)
-		ck_assert_msg(res.kind[i].rounds || !c.mix.weight[i], "never: %s", stress_kind_name((enum stress_kind)i));
+		ck_assert_msg(res.kind[i].rounds || !c.mix.weight[i], "never: %s",
+			      stress_kind_name((enum stress_kind)i));
 	ck_assert_uint_gt(res.checked, 1000000);
 }
 END_TEST
@@ -311,6 +313,46 @@ START_TEST(test_mix)
 }
 END_TEST
 
+static int count_in(const char *text, uint16_t domid, struct stress_books *b)
+{
+	FILE *f = fmemopen((void *)text, strlen(text), "r");
+	int rc;
+
+	ck_assert_ptr_nonnull(f);
+	rc = books_of_log(f, domid, b);
+	fclose(f);
+	return rc;
+}
+
+#define DUMP_BEGIN "(XEN) gnttab_usage_print_all [ key 'g' pressed\n"
+#define DUMP_END "(XEN) gnttab_usage_print_all ] done\n"
+#define DUMP_OF(n) "(XEN) grant-table for remote d" #n " (v1)\n"
+#define HOST_MAP "(XEN) [0x001]      0 0x7ec01 0x00000002          0 0x07ec01 0x19\n"
+#define DEVICE_MAP "(XEN) [0x008]      0 0x7e8d8 0x00010000          0 0x07e8d8 0x19\n"
+#define OTHERS_MAP "(XEN) [0x009]      2 0x7e8d9 0x00010000          2 0x07e8d9 0x19\n"
+
+/* The newest dump counts; one without its head must not pass for "nothing in use". */
+START_TEST(test_books)
+{
+	static const char whole[] = DUMP_BEGIN DUMP_OF(0) DEVICE_MAP DUMP_OF(1) HOST_MAP DEVICE_MAP
+		DEVICE_MAP OTHERS_MAP DUMP_OF(12) HOST_MAP DUMP_END;
+	struct stress_books b;
+
+	ck_assert_int_eq(count_in(whole, 1, &b), 0);
+	ck_assert_uint_eq(b.grants, 3);
+	ck_assert_uint_eq(b.handles, 2);
+	ck_assert_uint_eq(b.pages, 1);
+	ck_assert_int_eq(count_in(DUMP_BEGIN DUMP_OF(1) HOST_MAP DUMP_END
+				  DUMP_BEGIN DUMP_OF(1) DEVICE_MAP DUMP_END HOST_MAP, 1, &b), 0);
+	ck_assert_uint_eq(b.grants, 1);
+	ck_assert_uint_eq(b.handles, 1);
+	ck_assert_int_eq(count_in(whole + strlen(DUMP_BEGIN), 1, &b), -ENOBUFS);
+	ck_assert_int_eq(count_in(whole + sizeof(whole) - sizeof(DUMP_END), 1, &b), -ENOBUFS);
+	ck_assert_int_eq(count_in(DUMP_BEGIN DUMP_OF(1) HOST_MAP, 1, &b), -ENODATA);
+	ck_assert_int_eq(count_in("(XEN) something else\n", 1, &b), -ENODATA);
+}
+END_TEST
+
 /* Any one byte that is wrong, anywhere. */
 START_TEST(test_pattern)
 {
@@ -374,6 +416,7 @@ int main(void)
 	tcase_add_test(tc, test_take_over);
 	tcase_add_test(tc, test_take_over_unfinished);
 	tcase_add_test(tc, test_mix);
+	tcase_add_test(tc, test_books);
 	tcase_add_test(tc, test_pattern);
 	tcase_add_test(tc, test_percentiles);
 	suite_add_tcase(s, tc);

@@ -108,7 +108,7 @@ void worker_fail(struct worker *w, const char *fmt, ...)
 
 uint32_t worker_random(struct worker *w, uint32_t below);
 
-/* Picks w->n pages, consecutive or strewn; of writable regions, of those that are not, or of all. */
+/* Picks w->n pages, consecutive or strewn; of writable regions, of the others, or of all. */
 enum pick { PICK_ALL, PICK_WRITABLE, PICK_READONLY };
 void worker_pick(struct worker *w, enum pick from);
 /* Compares; what names the way the bytes came. */

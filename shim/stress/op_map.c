@@ -29,7 +29,7 @@ void unmap_picked(struct worker *w)
 		worker_fail(w, "Xen refuses to unmap what it mapped: %s", strerror(-rc));
 }
 
-/* A page mapped read-only must be out of reach of a device that writes; one mapped to write, not. */
+/* A page mapped read-only must be out of reach of a device that writes, another one must not. */
 static void check_direction(struct worker *w, bool writable)
 {
 	for (unsigned int i = 0; i < w->n; i++) {
