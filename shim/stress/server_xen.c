@@ -64,6 +64,7 @@ static int read_limit(long *n)
  * more each page it had begun, so one of them twice. Below zero the count is a huge number, and
  * everything is refused, with a limit and without. So for each time that the table was full one
  * page more stays granted, until the server ends; the next server then may need the module anew.
+ * (The page that found no entry is lost to the guest, which is its kernel's doing as well.)
  */
 static int keep_count_right(struct xen_pages *x)
 {
