@@ -46,6 +46,22 @@ static int number(const char *text, const char *name, uint64_t min, uint64_t max
 	return -EINVAL;
 }
 
+/* What does not go together, in words; NULL: all of it does. */
+static const char *contradiction(const struct options *o)
+{
+	uint64_t domid;
+
+	if (o->compare && (o->mix || o->chaos || o->ops || o->duration))
+		return "--compare has operations of its own: no --mix, --chaos, --ops, --duration";
+	if (o->sim && (o->narg || o->restart))
+		return "--sim has a guest of its own: no DOMAIN, no --restart";
+	if (o->restart && (!o->narg || !o->chaos))
+		return "--restart is for a DOMAIN and --chaos";
+	if (o->restart && !parse_number(o->arg[0], UINT16_MAX, &domid))
+		return "--restart needs the name of the domain: its number changes";
+	return NULL;
+}
+
 static int configure(const struct options *o, struct stress_config *c)
 {
 	uint64_t seed = 1, ops = 0, duration = 0, pairs = 0;
@@ -58,17 +74,13 @@ static int configure(const struct options *o, struct stress_config *c)
 	    number(o->batch, "batch", 1, STRESS_BATCH, &batch) ||
 	    number(o->compare, "compare", 1, COMPARE_PAIRS_MAX, &pairs))
 		return -EINVAL;
-	if (pairs && (o->mix || o->chaos || o->ops || o->duration)) {
-		fail("--compare has operations of its own: no --mix, --chaos, --ops, --duration");
+	if (contradiction(o)) {
+		fail("%s", contradiction(o));
 		return -EINVAL;
 	}
 	stress_mix_default(&c->mix, o->sim);
 	if (o->mix && stress_mix_parse(o->mix, &c->mix, why, sizeof(why))) {
 		fail("%s", why);
-		return -EINVAL;
-	}
-	if (o->sim && (o->narg || o->restart)) {
-		fail("--sim has a guest of its own: no DOMAIN, no --restart");
 		return -EINVAL;
 	}
 	c->seed = seed;
