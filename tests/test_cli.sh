@@ -38,9 +38,13 @@ expect 2 2 'no such option' ./xvshim attach --nonsense $at
 expect 2 1 'no command' ./xvshim nonsense
 expect 2 1 'command comes first' ./xvshim --json list
 expect 2 1 'takes a number' ./xvshim gntstress --sim --ops 0
-expect 2 1 'not possible' ./xvshim gntstress --sim --mix transitive=1
+expect 1 1 'version 2' ./xvshim gntstress --sim --mix transitive=1
 expect 2 1 'no operation' ./xvshim gntstress --sim --mix devmap=1,nonsense=2
 expect 2 1 'guest of its own' ./xvshim gntstress --sim guest
+expect 2 1 'is for a DOMAIN' ./xvshim gntstress --chaos --restart true
+expect 2 1 'number changes' ./xvshim gntstress 7 --chaos --restart true
+expect 2 1 'operations of its own' ./xvshim gntstress --sim --compare 3 --chaos
+expect 2 1 'takes a number' ./xvshim gntstress --sim --compare 65
 expect 2 2 'does not take' ./xvshim list --chaos $at
 for command in '' attach detach list status translate demo gntstress version; do
 	./xvshim $command --help | grep -q '^usage: xvshim' ||

@@ -5,6 +5,8 @@
  */
 #include "check_main.h"
 
+#include "mem/journal.h"
+#include "stress/books_xen.h"
 #include "stress/pattern.h"
 #include "stress/world.h"
 
@@ -39,7 +41,7 @@ static struct stress_config config_of(uint64_t seed, uint64_t ops)
 	struct stress_config c = { .seed = seed, .ops = ops, .batch = STRESS_BATCH,
 				   .kill_ms = 50, .peer_in = 3 };
 
-	stress_mix_default(&c.mix);
+	stress_mix_default(&c.mix, true);
 	return c;
 }
 
@@ -66,7 +68,8 @@ START_TEST(test_million)
 	expect_pass();
 	ck_assert_uint_ge(res.ops, c.ops);
 	for (int i = 0; i < STRESS_KINDS; i++)
-		ck_assert_msg(res.kind[i].rounds, "never: %s", stress_kind_name((enum stress_kind)i));
+		ck_assert_msg(res.kind[i].rounds || !c.mix.weight[i], "never: %s",
+			      stress_kind_name((enum stress_kind)i));
 	ck_assert_uint_gt(res.checked, 1000000);
 }
 END_TEST
@@ -92,6 +95,8 @@ START_TEST(test_each_kind)
 {
 	struct stress_config c = config_of(3, 300);
 
+	if (!c.mix.weight[_i])
+		return; /* of version 2 tables, which the simulation has not */
 	memset(&c.mix, 0, sizeof(c.mix));
 	c.mix.weight[_i] = 1;
 	c.batch = 1;
@@ -254,6 +259,35 @@ START_TEST(test_take_over)
 }
 END_TEST
 
+/* A keeper killed while it makes its journal must not stop all later ones; another file must. */
+START_TEST(test_take_over_unfinished)
+{
+	unsigned int pages = 1;
+	struct journal j;
+	FILE *f;
+
+	snprintf(world->journal, sizeof(world->journal), "/tmp/test_gntstress.%d", (int)getpid());
+	f = fopen(world->journal, "w");
+	ck_assert_ptr_nonnull(f);
+	fclose(f);
+	ck_assert_int_eq(stress_take_over(world, &pages), 0);
+	ck_assert_uint_eq(pages, 0);
+	ck_assert_int_eq(access(world->journal, F_OK), -1);
+
+	ck_assert_int_eq(journal_create(&j, world->journal), 0);
+	j.data->magic = 0;
+	journal_close(&j);
+	ck_assert_int_eq(stress_take_over(world, &pages), 0);
+	ck_assert_int_eq(access(world->journal, F_OK), -1);
+
+	ck_assert_int_eq(journal_create(&j, world->journal), 0);
+	j.data->version++;
+	journal_close(&j);
+	ck_assert_int_eq(stress_take_over(world, &pages), -EINVAL);
+	ck_assert_int_eq(unlink(world->journal), 0);
+}
+END_TEST
+
 START_TEST(test_mix)
 {
 	struct stress_mix mix;
@@ -263,13 +297,59 @@ START_TEST(test_mix)
 	ck_assert_uint_eq(mix.weight[STRESS_DEVMAP], 3);
 	ck_assert_uint_eq(mix.weight[STRESS_COPY_TO], 1);
 	ck_assert_uint_eq(mix.weight[STRESS_DEVMAP_RO], 0);
+	stress_mix_default(&mix, false);
+	ck_assert_uint_eq(mix.weight[STRESS_FRAMES] + mix.weight[STRESS_MAPTRACK], 0);
+	ck_assert_int_eq(stress_mix_parse("default,frames=2,revoke=0", &mix, why, sizeof(why)), 0);
+	ck_assert_uint_eq(mix.weight[STRESS_FRAMES], 2);
+	ck_assert_uint_eq(mix.weight[STRESS_REVOKE], 0);
+	ck_assert_uint_gt(mix.weight[STRESS_DEVMAP], 1);
+	ck_assert_int_eq(stress_mix_parse("default=2", &mix, why, sizeof(why)), -EINVAL);
 	ck_assert_int_eq(stress_mix_parse("devmap=0", &mix, why, sizeof(why)), -EINVAL);
 	ck_assert_int_eq(stress_mix_parse("", &mix, why, sizeof(why)), -EINVAL);
 	ck_assert_int_eq(stress_mix_parse("dev=1", &mix, why, sizeof(why)), -EINVAL);
 	ck_assert_int_eq(stress_mix_parse("devmap=", &mix, why, sizeof(why)), -EINVAL);
 	ck_assert_int_eq(stress_mix_parse("devmap=1x", &mix, why, sizeof(why)), -EINVAL);
-	ck_assert_int_eq(stress_mix_parse("transitive=1", &mix, why, sizeof(why)), -EINVAL);
-	ck_assert_msg(strstr(why, "not possible"), "%s", why);
+	ck_assert_int_eq(stress_mix_parse("transitive=1", &mix, why, sizeof(why)), 0);
+}
+END_TEST
+
+static int count_in(const char *text, uint16_t domid, struct stress_books *b)
+{
+	FILE *f = fmemopen((void *)text, strlen(text), "r");
+	int rc;
+
+	ck_assert_ptr_nonnull(f);
+	rc = books_of_log(f, domid, b);
+	fclose(f);
+	return rc;
+}
+
+#define DUMP_BEGIN "(XEN) gnttab_usage_print_all [ key 'g' pressed\n"
+#define DUMP_END "(XEN) gnttab_usage_print_all ] done\n"
+#define DUMP_OF(n) "(XEN) grant-table for remote d" #n " (v1)\n"
+#define HOST_MAP "(XEN) [0x001]      0 0x7ec01 0x00000002          0 0x07ec01 0x19\n"
+#define DEVICE_MAP "(XEN) [0x008]      0 0x7e8d8 0x00010000          0 0x07e8d8 0x19\n"
+#define OTHERS_MAP "(XEN) [0x009]      2 0x7e8d9 0x00010000          2 0x07e8d9 0x19\n"
+
+/* The newest dump counts; one without its head must not pass for "nothing in use". */
+START_TEST(test_books)
+{
+	static const char whole[] = DUMP_BEGIN DUMP_OF(0) DEVICE_MAP DUMP_OF(1) HOST_MAP DEVICE_MAP
+		DEVICE_MAP OTHERS_MAP DUMP_OF(12) HOST_MAP DUMP_END;
+	struct stress_books b;
+
+	ck_assert_int_eq(count_in(whole, 1, &b), 0);
+	ck_assert_uint_eq(b.grants, 3);
+	ck_assert_uint_eq(b.handles, 2);
+	ck_assert_uint_eq(b.pages, 1);
+	ck_assert_int_eq(count_in(DUMP_BEGIN DUMP_OF(1) HOST_MAP DUMP_END
+				  DUMP_BEGIN DUMP_OF(1) DEVICE_MAP DUMP_END HOST_MAP, 1, &b), 0);
+	ck_assert_uint_eq(b.grants, 1);
+	ck_assert_uint_eq(b.handles, 1);
+	ck_assert_int_eq(count_in(whole + strlen(DUMP_BEGIN), 1, &b), -ENOBUFS);
+	ck_assert_int_eq(count_in(whole + sizeof(whole) - sizeof(DUMP_END), 1, &b), -ENOBUFS);
+	ck_assert_int_eq(count_in(DUMP_BEGIN DUMP_OF(1) HOST_MAP, 1, &b), -ENODATA);
+	ck_assert_int_eq(count_in("(XEN) something else\n", 1, &b), -ENODATA);
 }
 END_TEST
 
@@ -334,7 +414,9 @@ int main(void)
 	tcase_add_test(tc, test_finds_alone);
 	tcase_add_loop_test(tc, test_finds_wrong_copy, STRESS_COPY_TO, STRESS_COPY_ACROSS + 1);
 	tcase_add_test(tc, test_take_over);
+	tcase_add_test(tc, test_take_over_unfinished);
 	tcase_add_test(tc, test_mix);
+	tcase_add_test(tc, test_books);
 	tcase_add_test(tc, test_pattern);
 	tcase_add_test(tc, test_percentiles);
 	suite_add_tcase(s, tc);

@@ -82,12 +82,15 @@ int journal_open(struct journal *j, const char *path)
 	if (fd < 0)
 		return -errno;
 	rc = -EINVAL;
-	if (fstat(fd, &st) || st.st_size != sizeof(struct journal_data))
+	if (fstat(fd, &st))
+		goto err_close;
+	rc = st.st_size ? -EINVAL : -ENODATA;
+	if (st.st_size != sizeof(struct journal_data))
 		goto err_close;
 	rc = map_data(j, fd);
 	if (rc)
 		goto err_close;
-	rc = -EINVAL;
+	rc = j->data->magic ? -EINVAL : -ENODATA;
 	if (!data_valid(j->data))
 		goto err_unmap;
 	return 0;

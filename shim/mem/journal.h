@@ -101,7 +101,8 @@ struct journal {
 
 /*
  * Creates the file (mode 0600; -EEXIST when it is there) or opens one left behind (-EINVAL: not
- * a journal of this version). path NULL: anonymous memory, for a simulation.
+ * a journal of this version; -ENODATA: its making was not finished, nothing was ever mapped by
+ * it). path NULL: anonymous memory, for a simulation.
  */
 int journal_create(struct journal *j, const char *path);
 int journal_open(struct journal *j, const char *path);

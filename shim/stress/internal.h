@@ -52,15 +52,19 @@ struct stress_shared {
 	_Atomic bool stop;       /* the worker is to end in good order */
 	_Atomic bool peer_dying; /* from now on anything may fail */
 	uint64_t sequence, checked;
-	unsigned int reused;
+	unsigned int reused, late; /* late: revoked only when unmapped */
 	struct stats kind[STRESS_KINDS];
 	uint32_t gen;
 	bool calling; /* a request to the server is under way */
 	struct region_state pool[POOL_REGIONS];
+	struct compare compare;
 	char story[1200];
 };
 
 /* DMA pages, in the order they lie there; see layout() in run.c. */
+struct share;
+struct table;
+
 struct worker {
 	struct stress_world *world;
 	const struct stress_config *config;
@@ -73,6 +77,8 @@ struct worker {
 	struct hv_copy_op *copy;
 	uint8_t *own;
 	const maddr_t *own_maddr;
+	struct table *table; /* op_v2.c; NULL: not used yet */
+	struct share *share; /* the same */
 	struct server_box *box;
 	uint32_t *arg;
 	uint32_t foreign[FOREIGN_PAGES];
@@ -102,7 +108,7 @@ void worker_fail(struct worker *w, const char *fmt, ...)
 
 uint32_t worker_random(struct worker *w, uint32_t below);
 
-/* Picks w->n pages, consecutive or strewn; of writable regions, of those that are not, or of all. */
+/* Picks w->n pages, consecutive or strewn; of writable regions, of the others, or of all. */
 enum pick { PICK_ALL, PICK_WRITABLE, PICK_READONLY };
 void worker_pick(struct worker *w, enum pick from);
 /* Compares; what names the way the bytes came. */
@@ -127,6 +133,11 @@ op_fn op_devmap, op_devmap_ro, op_hostmap, op_hostmap_ro;
 op_fn op_copy_from, op_copy_to, op_copy_across;
 op_fn op_rw_of_ro, op_bad, op_twice, op_revoke;
 op_fn op_renew, op_restamp, op_maptrack, op_gntalloc, op_frames;
+op_fn op_subpage, op_transitive;
+void v2_close(struct worker *w);
+
+/* compare.c: instead of the mix. */
+void compare_work(struct worker *w);
 
 /* Maps w->pick for the device, through the journal; w->pin afterwards. */
 void map_picked(struct worker *w, bool writable);

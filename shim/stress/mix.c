@@ -25,6 +25,8 @@ static const struct {
 	[STRESS_MAPTRACK] = { "maptrack", "handles until there are no more", 1 },
 	[STRESS_GNTALLOC] = { "gntalloc", "grants until the allocator refuses", 1 },
 	[STRESS_FRAMES] = { "frames", "grants until the grant table is full", 1 },
+	[STRESS_SUBPAGE] = { "subpage", "grants of a part of a page, version 2", 0 },
+	[STRESS_TRANSITIVE] = { "transitive", "grants handed on, version 2", 0 },
 };
 
 const char *stress_kind_name(enum stress_kind kind)
@@ -37,41 +39,29 @@ const char *stress_kind_what(enum stress_kind kind)
 	return kinds[kind].what;
 }
 
-void stress_mix_default(struct stress_mix *mix)
+/*
+ * A full handle table makes every back end of this domain fail meanwhile, a full grant table
+ * every front end of the guest, and takes memory of its size.
+ */
+void stress_mix_default(struct stress_mix *mix, bool alone)
 {
 	for (unsigned int i = 0; i < STRESS_KINDS; i++)
 		mix->weight[i] = kinds[i].weight;
+	if (!alone)
+		mix->weight[STRESS_MAPTRACK] = mix->weight[STRESS_FRAMES] = 0;
 }
 
-/* What people will ask for, and why it is not there. */
-static const char *impossible(const char *name, size_t len)
+static int parse_one(const char *item, size_t len, const struct stress_mix *usual,
+		     struct stress_mix *mix, char *why, size_t size)
 {
-	static const struct {
-		const char *name, *why;
-	} never[] = {
-		{ "transitive", "needs a version 2 table, and a kernel that makes such grants" },
-		{ "subpage", "needs a version 2 table; gntalloc grants whole pages only" },
-		{ "v2", "the guest's kernel chooses the version of its table at boot" },
-	};
-
-	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
-		if (strlen(never[i].name) == len && !strncmp(name, never[i].name, len))
-			return never[i].why;
-	return NULL;
-}
-
-static int parse_one(const char *item, size_t len, struct stress_mix *mix, char *why, size_t size)
-{
-	const char *eq = memchr(item, '=', len), *never;
+	const char *eq = memchr(item, '=', len);
 	size_t name = eq ? (size_t)(eq - item) : len;
 	char *end = NULL;
 	unsigned long weight = 1;
 
-	never = impossible(item, name);
-	if (never) {
-		snprintf(why, size, "'%.*s' is not possible from user space: %s", (int)name, item,
-			 never);
-		return -EINVAL;
+	if (len == strlen("default") && !strncmp(item, "default", len)) {
+		*mix = *usual;
+		return 0;
 	}
 	if (eq)
 		weight = strtoul(eq + 1, &end, 10);
@@ -98,7 +88,7 @@ int stress_mix_parse(const char *text, struct stress_mix *mix, char *why, size_t
 	while (*text) {
 		size_t len = strcspn(text, ",");
 
-		rc = parse_one(text, len, &parsed, why, size);
+		rc = parse_one(text, len, mix, &parsed, why, size);
 		if (rc)
 			return rc;
 		text += len + (text[len] == ',');

@@ -236,12 +236,11 @@ static void expect_stale(struct worker *w, uint32_t ref)
 	w->sh->reused++;
 }
 
-unsigned int op_revoke(struct worker *w)
+/* Grants a region and picks it. */
+static void share_spare(struct worker *w, struct page *spare)
 {
-	struct page spare[SERVER_REGION_PAGES];
 	int rc;
 
-	w->n = w->n < SERVER_REGION_PAGES ? w->n : SERVER_REGION_PAGES;
 	w->sh->gen++;
 	w->box->to = STRESS_DOMID;
 	w->box->readonly = worker_random(w, 2);
@@ -254,8 +253,12 @@ unsigned int op_revoke(struct worker *w)
 						  .gen = w->sh->gen, .writer = PATTERN_SERVER } };
 		w->pick[i] = &spare[i];
 	}
-	map_picked(w, false);
-	rc = peer_call(w, SERVER_REVOKE, SPARE_REGION, 0);
+}
+
+static void revoke_mapped(struct worker *w)
+{
+	int rc = peer_call(w, SERVER_REVOKE, SPARE_REGION, w->n);
+
 	if (rc != -EBUSY && ((w->world->can & STRESS_STRICT_END) || rc))
 		worker_fail(w, "revoked while mapped: %s", rc ? strerror(-rc) : "no objection");
 	use_revoked(w);
@@ -264,6 +267,36 @@ unsigned int op_revoke(struct worker *w)
 		rc = peer_call(w, SERVER_REVOKE, SPARE_REGION, 0);
 	if (rc)
 		worker_fail(w, "leak: unmapped, and it cannot be revoked: %s", strerror(-rc));
+}
+
+/* What the other side's kernel has to take out of its table later is kept small: server.h. */
+static bool too_many_deferred(struct worker *w)
+{
+	return w->box->deferred + w->n > SERVER_DEFERRED_MAX;
+}
+
+static void revoke_unmapped(struct worker *w)
+{
+	int rc;
+
+	unmap_picked(w);
+	rc = peer_call(w, SERVER_REVOKE, SPARE_REGION, 0);
+	if (rc)
+		worker_fail(w, "unmapped, and it cannot be revoked: %s", strerror(-rc));
+	w->sh->late++;
+}
+
+unsigned int op_revoke(struct worker *w)
+{
+	struct page spare[SERVER_REGION_PAGES];
+
+	w->n = w->n < SERVER_REGION_PAGES ? w->n : SERVER_REGION_PAGES;
+	share_spare(w, spare);
+	map_picked(w, false);
+	if (too_many_deferred(w))
+		revoke_unmapped(w);
+	else
+		revoke_mapped(w);
 	expect_stale(w, spare[worker_random(w, w->n)].ref);
 	return 2 * w->n + 1;
 }

@@ -29,7 +29,7 @@ void unmap_picked(struct worker *w)
 		worker_fail(w, "Xen refuses to unmap what it mapped: %s", strerror(-rc));
 }
 
-/* A page mapped read-only must be out of reach of a device that writes; one mapped to write, not. */
+/* A page mapped read-only must be out of reach of a device that writes, another one must not. */
 static void check_direction(struct worker *w, bool writable)
 {
 	for (unsigned int i = 0; i < w->n; i++) {
@@ -96,7 +96,7 @@ static bool may_write(struct worker *w, void *va)
 
 static unsigned int hostmap(struct worker *w, bool writable)
 {
-	uint32_t ref[STRESS_BATCH];
+	uint32_t ref[STRESS_BATCH], try;
 	char *va = NULL;
 	int rc;
 
@@ -111,10 +111,10 @@ static unsigned int hostmap(struct worker *w, bool writable)
 			     "in the mapping of");
 	for (unsigned int i = 0; writable && i < w->n; i++)
 		worker_write(w, w->pick[i], va + (size_t)i * XVS_FRAME_SIZE);
-	for (unsigned int i = 0; !writable && i < w->n; i += 16)
-		if (may_write(w, va + (size_t)i * XVS_FRAME_SIZE))
-			worker_fail(w, "reference %u was mapped read-only into this process, which "
-				       "can write to it", ref[i]);
+	try = worker_random(w, w->n);
+	if (!writable && may_write(w, va + (size_t)try * XVS_FRAME_SIZE))
+		worker_fail(w, "reference %u was mapped read-only into this process, which can "
+			       "write to it", ref[try]);
 	rc = w->hv->ops->host_unmap(w->hv, va, w->n);
 	if (rc)
 		worker_fail(w, "unmap from this process refused: %s", strerror(-rc));

@@ -2,6 +2,7 @@
 #include "stress/server.h"
 
 #include "stress/pattern.h"
+#include "stress/stats.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -26,6 +27,7 @@ struct server {
 	struct server_box *box;
 	uint32_t *arg;
 	struct region region[SERVER_REGIONS];
+	uint64_t deferred_at; /* when `deferred` of the mailbox was counted, ns */
 };
 
 static void *page_of(const struct region *r, unsigned int i)
@@ -58,16 +60,28 @@ static int do_share(struct server *s, struct region *r)
 	return 0;
 }
 
-static int do_revoke(struct server *s, struct region *r)
+/* Counts down what the kernel has taken out of its table meanwhile, whole pages at a time. */
+static void count_deferred(struct server *s)
+{
+	const uint64_t a_page = 1000000000u / SERVER_DEFERRED_A_SECOND;
+	uint64_t gone = (stats_now() - s->deferred_at) / a_page;
+
+	s->deferred_at += gone * a_page;
+	s->box->deferred -= gone < s->box->deferred ? (uint32_t)gone : s->box->deferred;
+}
+
+static int do_revoke(struct server *s, struct region *r, unsigned int mapped)
 {
 	int rc;
 
 	if (!r->va)
 		return -ENOENT;
 	rc = s->pages->unshare(s->pages->priv, r->va, r->n, r->ref);
-	if (!rc)
-		r->va = NULL;
-	return rc;
+	if (rc)
+		return rc;
+	r->va = NULL;
+	s->box->deferred += mapped < r->n ? mapped : r->n;
+	return 0;
 }
 
 static int do_stamp(struct server *s, struct region *r)
@@ -110,7 +124,7 @@ static int do_reset(struct server *s)
 	int rc = 0, err;
 
 	for (unsigned int i = 0; i < SERVER_REGIONS; i++) {
-		err = s->region[i].va ? do_revoke(s, &s->region[i]) : 0;
+		err = s->region[i].va ? do_revoke(s, &s->region[i], 0) : 0;
 		rc = rc ? rc : err;
 	}
 	return rc;
@@ -125,8 +139,8 @@ static int do_exhaust(struct server *s, uint32_t mode)
 	unsigned int n = 0;
 	int rc = step ? 0 : -ENOMEM, why = 0, err;
 
-	if (!rc)
-		rc = s->pages->lift_limit(s->pages->priv, mode == EXHAUST_FRAMES);
+	if (!rc && mode == EXHAUST_FRAMES)
+		rc = s->pages->lift_limit(s->pages->priv, true);
 	if (rc)
 		goto out;
 	while (!why && n < CHUNKS) {
@@ -139,8 +153,10 @@ static int do_exhaust(struct server *s, uint32_t mode)
 		err = s->pages->unshare(s->pages->priv, step[n].va, CHUNK, step[n].ref);
 		rc = rc ? rc : err;
 	}
-	if (mode == EXHAUST_FRAMES)
-		s->pages->lift_limit(s->pages->priv, false);
+	if (mode == EXHAUST_FRAMES) {
+		err = s->pages->lift_limit(s->pages->priv, false);
+		rc = rc ? rc : err;
+	}
 out:
 	free(step);
 	return rc ? rc : why;
@@ -157,7 +173,7 @@ static int carry_out(struct server *s)
 	case SERVER_SHARE:
 		return do_share(s, r);
 	case SERVER_REVOKE:
-		return do_revoke(s, r);
+		return do_revoke(s, r, b->n);
 	case SERVER_STAMP:
 		return do_stamp(s, r);
 	case SERVER_CHECK:
@@ -195,6 +211,7 @@ static void serve(struct server *s, const _Atomic bool *stop)
 		}
 		spins = 0;
 		s->box->count = 0;
+		count_deferred(s);
 		s->box->status = carry_out(s);
 		/* pairs with the acquire of peer_finish() */
 		atomic_store_explicit(&s->box->response, seq, memory_order_release);
@@ -226,6 +243,7 @@ int server_run(const struct server_pages *pages, uint16_t to, const _Atomic bool
 	s->arg = (void *)((char *)va + XVS_FRAME_SIZE);
 	s->box->magic = SERVER_MAGIC;
 	s->box->version = SERVER_VERSION;
+	s->deferred_at = stats_now();
 	rc = publish(pages, ref);
 	if (rc)
 		goto err_unshare;

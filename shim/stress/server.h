@@ -16,7 +16,7 @@
 #include <stdbool.h>
 
 #define SERVER_MAGIC 0x53475658u
-#define SERVER_VERSION 1
+#define SERVER_VERSION 2
 #define SERVER_NODE "data/xvshim-gnt" /* below the domain's path: "REF REF PID" */
 #define SERVER_BOX_PAGES 2
 #define SERVER_REGIONS 10
@@ -26,7 +26,7 @@
 enum server_cmd {
 	SERVER_HELLO = 1, /* nothing */
 	SERVER_SHARE,     /* grant a region of n pages, stamped with gen; out: arg[i] = reference */
-	SERVER_REVOKE,    /* end a region; -EBUSY: in use, to be asked again */
+	SERVER_REVOKE,    /* end a region, n: pages of it that are mapped; -EBUSY: to be asked again */
 	SERVER_STAMP,     /* write the pages of a region: arg[i] = generation */
 	SERVER_CHECK,     /* compare: arg[3i..] = ref, gen, writer; gen 0: not to be looked at */
 	SERVER_RESET,     /* end all regions; -EBUSY as above */
@@ -42,9 +42,17 @@ struct server_box {
 	uint32_t cmd, region, n, readonly, to, owner, gen;
 	int32_t status;
 	uint32_t count;
+	uint32_t deferred; /* pages whose grant was ended while mapped, and may still be in the table */
 	char story[400];
 };
 _Static_assert(sizeof(struct server_box) <= XVS_FRAME_SIZE, "one page");
+
+/*
+ * Linux takes a grant that is ended while it is mapped out of its table later, by a timer, ten a
+ * second (seen with 6.1), whenever the mapping goes. Asked for more it fills its table with them.
+ */
+#define SERVER_DEFERRED_A_SECOND 10u
+#define SERVER_DEFERRED_MAX 2048u /* at a time; a table has 32768 entries by default */
 
 /* How this side grants pages of its own. */
 struct server_pages {
@@ -53,7 +61,7 @@ struct server_pages {
 		     void **va);
 	/* -EBUSY: mapped by the other side, nothing was done */
 	int (*unshare)(void *priv, void *va, unsigned int n, const uint32_t *ref);
-	/* Makes the grant table the limit, or the allocator. -EOPNOTSUPP: not here, not any more */
+	/* Makes the grant table the limit, or the allocator again. -EOPNOTSUPP: not here */
 	int (*lift_limit)(void *priv, bool lift);
 	/* Tells the tool where the mailbox is; NULL: there is none any more */
 	int (*publish)(void *priv, const char *value);

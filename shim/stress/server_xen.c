@@ -15,7 +15,8 @@
 
 struct xen_pages {
 	struct share *share;
-	bool loopback, lifted;
+	bool loopback;
+	long limit; /* of the module, while it is lifted */
 };
 
 static int xen_share(void *priv, uint16_t to, unsigned int n, bool readonly, uint32_t *ref,
@@ -58,21 +59,35 @@ static int read_limit(long *n)
 }
 
 /*
- * Once lifted the limit stays off. Seen with Linux 6.1: after the grant table was full and all
- * was given back, requests of gntalloc that fit end in ENOSPC, with the limit and without it.
- * The cause is not known; the next run against the same server fails by it. In dom0 neither
- * this nor a full table may be done to the others.
+ * A request that gntalloc (Linux 6.1) cannot complete because the grant table is full leaves the
+ * module's count of pages one too low: it takes back what the request still lacked, and once
+ * more each page it had begun, so one of them twice. Below zero the count is a huge number, and
+ * everything is refused, with a limit and without. So for each time that the table was full one
+ * page more stays granted, until the server ends; the next server then may need the module anew.
+ * (The page that found no entry is lost to the guest, which is its kernel's doing as well.)
  */
+static int keep_count_right(struct xen_pages *x)
+{
+	uint32_t ref;
+	void *va;
+
+	return share_pages(x->share, SERVED, 1, true, &ref, &va);
+}
+
+/* In dom0 a full table may not be done to the others. */
 static int xen_lift_limit(void *priv, bool lift)
 {
 	struct xen_pages *x = priv;
+	int rc;
 
-	if (!lift)
-		return x->lifted ? -EOPNOTSUPP : 0;
 	if (x->loopback)
-		return -EOPNOTSUPP;
-	x->lifted = true;
-	return write_limit(LIFTED);
+		return lift ? -EOPNOTSUPP : 0;
+	if (lift) {
+		rc = read_limit(&x->limit);
+		return rc ? -EOPNOTSUPP : write_limit(LIFTED);
+	}
+	rc = keep_count_right(x);
+	return write_limit(x->limit) ? -EOPNOTSUPP : rc;
 }
 
 static int xen_publish(void *priv, const char *value)
@@ -85,7 +100,6 @@ static int xen_publish(void *priv, const char *value)
 int server_run_xen(const _Atomic bool *stop, bool loopback, char *why, size_t size)
 {
 	struct xen_pages x = { .loopback = loopback };
-	long limit;
 	struct server_pages pages = { xen_share, xen_unshare, xen_lift_limit, xen_publish, &x };
 	int rc;
 
@@ -95,12 +109,13 @@ int server_run_xen(const _Atomic bool *stop, bool loopback, char *why, size_t si
 			 strerror(-rc));
 		return rc;
 	}
-	rc = read_limit(&limit);
-	x.lifted = !rc && limit < 0; /* by an earlier one */
+	rc = read_limit(&x.limit);
 	if (!rc)
 		rc = server_run(&pages, SERVED, stop);
 	if (rc)
-		snprintf(why, size, "no grant server here: %s", strerror(-rc));
+		snprintf(why, size, "no grant server here: %s%s", strerror(-rc),
+			 rc == -ENOSPC ? "; after a full grant table xen-gntalloc has to be loaded anew" :
+					 "");
 	share_close(x.share);
 	return rc;
 }

@@ -11,6 +11,7 @@
 #define XVS_STRESS_STRESS_H
 
 #include "hv/hv.h"
+#include "stress/compare.h"
 #include "stress/stats.h"
 
 #include <signal.h>
@@ -37,6 +38,8 @@ enum stress_kind {
 	STRESS_MAPTRACK,
 	STRESS_GNTALLOC,
 	STRESS_FRAMES,
+	STRESS_SUBPAGE,
+	STRESS_TRANSITIVE,
 	STRESS_KINDS,
 };
 
@@ -46,8 +49,12 @@ struct stress_mix {
 
 const char *stress_kind_name(enum stress_kind kind);
 const char *stress_kind_what(enum stress_kind kind);
-void stress_mix_default(struct stress_mix *mix);
-/* "name=weight,...": the kinds named and no other. -EINVAL and why in words. */
+/* alone: the tables are this run's own, and may be filled up without being asked to. */
+void stress_mix_default(struct stress_mix *mix, bool alone);
+/*
+ * "name=weight,...": the kinds named and no other; "default" stands for what is in *mix.
+ * -EINVAL and why in words.
+ */
 int stress_mix_parse(const char *text, struct stress_mix *mix, char *why, size_t size);
 
 /* What Xen itself counts; a leak is what is more of it afterwards. */
@@ -62,8 +69,9 @@ struct stress_books {
 enum {
 	STRESS_CAN_PEEK = 1,     /* bytes at a machine address can be read */
 	STRESS_CAN_SEE_PINS = 2, /* a pin for writing can be told from one for reading */
-	STRESS_CAN_MAPTRACK = 4, /* the handle table is this run's own, and small */
-	STRESS_STRICT_END = 8,   /* a revocation says so when the page is still in use */
+	STRESS_STRICT_END = 4,   /* a revocation says so when the page is still in use */
+	STRESS_CAN_V2 = 16, /* the other side's table is of version 2, and can be written to */
+	STRESS_BOOKS_OF_PEER = 8, /* the books are of the present other side alone */
 };
 
 /* Where it runs. Everything but open is called in the keeper alone. */
@@ -74,7 +82,10 @@ struct stress_world {
 	bool loopback;
 	char journal[200]; /* file; "": anonymous memory */
 	struct hv *(*open)(struct stress_world *w, unsigned int caps, int *err);
-	/* The other side, ready to serve; and its end, in good order or by force. */
+	/*
+	 * The other side, ready to serve; and its end, in good order or by force. After an end by
+	 * force start_peer first sees that it is really gone: all its pages were given back by then.
+	 */
 	int (*start_peer)(struct stress_world *w, char *why, size_t size);
 	void (*stop_peer)(struct stress_world *w);
 	void (*kill_peer)(struct stress_world *w);
@@ -93,6 +104,7 @@ struct stress_config {
 	uint64_t ops;          /* 0: no limit */
 	unsigned int duration; /* s, 0: no limit */
 	unsigned int batch;    /* largest */
+	unsigned int pairs;    /* not the mix, but so many turns of compare.h; 0: the mix */
 	bool chaos;
 	unsigned int kill_ms;  /* chaos: a kill in that time on average */
 	unsigned int peer_in;  /* one kill in so many is one of the other side as well; 0: none */
@@ -107,8 +119,9 @@ struct stress_result {
 	uint64_t ops, rounds, sequence; /* sequence: a digest of all operations in order */
 	uint64_t checked;               /* bytes compared */
 	uint64_t ns;
-	unsigned int kills, peer_kills, recovered, reused;
+	unsigned int kills, peer_kills, recovered, reused, late;
 	struct stress_books before, after;
+	struct compare compare;
 };
 
 /* 0, whatever was found, or a negative errno and why in result->story: it could not run. */

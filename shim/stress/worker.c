@@ -27,6 +27,8 @@ static op_fn *const op_of[STRESS_KINDS] = {
 	[STRESS_MAPTRACK] = op_maptrack,
 	[STRESS_GNTALLOC] = op_gntalloc,
 	[STRESS_FRAMES] = op_frames,
+	[STRESS_SUBPAGE] = op_subpage,
+	[STRESS_TRANSITIVE] = op_transitive,
 };
 
 #define RAW_PAGES 1u
@@ -226,8 +228,11 @@ void worker_main(struct worker *w, const struct hv_dma *dma)
 		worker_fail(w, "cannot open the hypervisor: %s", strerror(-rc));
 	lay_out(w, dma);
 	peer_open(w);
-	while (!enough(w))
+	if (w->config->pairs)
+		compare_work(w);
+	while (!w->config->pairs && !enough(w))
 		one_round(w);
+	v2_close(w);
 	peer_close(w);
 	hv_close(w->hv);
 	_exit(WORKER_DONE);

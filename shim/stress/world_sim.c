@@ -295,7 +295,7 @@ struct sim_machine *world_sim_machine(struct stress_world *w)
 
 static const struct stress_world template = {
 	.name = "simulation",
-	.can = STRESS_CAN_PEEK | STRESS_CAN_SEE_PINS | STRESS_CAN_MAPTRACK | STRESS_STRICT_END,
+	.can = STRESS_CAN_PEEK | STRESS_CAN_SEE_PINS | STRESS_STRICT_END,
 	.domid = GUEST,
 	.open = open_back,
 	.start_peer = sim_start_peer,

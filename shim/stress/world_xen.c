@@ -10,6 +10,8 @@
 
 #ifdef HAVE_XEN
 #include "daemon/domain.h"
+#include "hv/table.h"
+#include "stress/books_xen.h"
 #include "stress/child.h"
 #include "stress/server_xen.h"
 
@@ -19,12 +21,14 @@
 #include <unistd.h>
 
 #define PEER_TIMEOUT 180 /* s: a domU that is made anew boots meanwhile */
+#define GONE_TIMEOUT 60  /* s */
 #define PEEK_CHUNK 256u  /* pages mapped at once */
 
 struct xen_world {
 	struct stress_world base;
 	char name[80], restart[400];
 	pid_t server; /* loopback */
+	bool destroyed; /* to be made again */
 	_Atomic bool *stop;
 	void *va[STRESS_BATCH / PEEK_CHUNK];
 };
@@ -128,6 +132,35 @@ static int start_loopback(struct xen_world *x)
 	return x->server < 0 ? -errno : 0;
 }
 
+/* The worker is gone and the journal is empty: now nothing may keep the domain. */
+static int wait_gone(struct xen_world *x, struct hv *hv, char *why, size_t size)
+{
+	static const struct timespec nap = { .tv_nsec = 50000000 };
+	uint64_t begun = stats_now();
+	struct hv_dominfo info;
+
+	while (stats_now() - begun < GONE_TIMEOUT * 1000000000ull) {
+		if (hv->ops->dom_info(hv, x->base.domid, &info) == -ESRCH)
+			return 0;
+		nanosleep(&nap, NULL);
+	}
+	snprintf(why, size, "leak: domain %u was destroyed and does not go", x->base.domid);
+	return -EBUSY;
+}
+
+static int make_again(struct xen_world *x, struct hv *hv, char *why, size_t size)
+{
+	int rc = wait_gone(x, hv, why, size);
+
+	if (rc)
+		return rc;
+	x->destroyed = false;
+	if (!system(x->restart))
+		return 0;
+	snprintf(why, size, "'%s' failed", x->restart);
+	return -EIO;
+}
+
 static int look_up(struct xen_world *x, struct hv *hv, char *why, size_t size)
 {
 	uint16_t domid = 0;
@@ -154,11 +187,13 @@ static int xen_start_peer(struct stress_world *w, char *why, size_t size)
 		snprintf(why, size, "cannot open the store: %s", strerror(-rc));
 		return rc;
 	}
-	do {
+	rc = x->destroyed ? make_again(x, hv, why, size) : 0;
+	for (bool again = !rc; again;) {
 		rc = look_up(x, hv, why, size);
-		if (rc)
+		again = rc && stats_now() - begun < PEER_TIMEOUT * 1000000000ull;
+		if (again)
 			nanosleep(&nap, NULL);
-	} while (rc && stats_now() - begun < PEER_TIMEOUT * 1000000000ull);
+	}
 	hv_close(hv);
 	return rc;
 }
@@ -175,54 +210,21 @@ static void xen_stop_peer(struct stress_world *w)
 	x->server = 0;
 }
 
-/* Only ever called with a command given. */
+/*
+ * No more than the destruction: while a worker that lives has pages of it the domain stays, as a
+ * zombie, and nothing may wait for its end here.
+ */
 static void xen_kill_peer(struct stress_world *w)
 {
-	if (system(of(w)->restart))
-		fprintf(stderr, "xvshim: '%s' failed\n", of(w)->restart);
+	char command[64];
+
+	snprintf(command, sizeof(command), "xl destroy %u", w->domid);
+	if (system(command))
+		fprintf(stderr, "xvshim: '%s' failed\n", command);
+	of(w)->destroyed = true;
 }
 
 /* --- Xen's own count ------------------------------------------------------------------ */
-
-/*
- * Lines of the dump, one a granted entry that is in use:
- *   [0x008]      0 0x1a2b3c 0x00010000          0 0x...     0x19
- * domain that maps, frame, pins: bits 16 to 31 count device maps. Before the lines of each
- * domain one says "grant-table for remote dN".
- */
-static void count_line(const char *line, uint16_t domid, bool *mine, struct stress_books *b)
-{
-	const char *at = strstr(line, "grant-table for remote d");
-	unsigned int ref, holder, pins;
-	unsigned long frame;
-
-	if (strstr(line, "gnttab_usage_print_all ["))
-		b->handles = b->pages = b->grants = 0;
-	if (at)
-		*mine = strtoul(at + 24, NULL, 10) == domid;
-	at = strstr(line, "[0x");
-	if (!*mine || !at ||
-	    sscanf(at, "[%x] %u %lx %x", &ref, &holder, &frame, &pins) != 4 || holder)
-		return;
-	b->grants++;
-	if (pins & 0xffff0000u)
-		b->handles++;
-	else
-		b->pages++;
-}
-
-static int count_zombies(uint64_t *n)
-{
-	FILE *f = popen("xl list", "r");
-	char line[256];
-
-	*n = 0;
-	if (!f)
-		return -errno;
-	while (fgets(line, sizeof(line), f))
-		*n += !strncmp(line, "(null)", 6);
-	return pclose(f) ? -EIO : 0;
-}
 
 static int current_domid(struct xen_world *x)
 {
@@ -244,31 +246,18 @@ static int current_domid(struct xen_world *x)
 static int xen_audit(struct stress_world *w, struct stress_books *b)
 {
 	int domid = current_domid(of(w));
-	char line[512];
-	bool mine = false;
-	FILE *f;
 
 	if (domid < 0)
 		return domid;
 	w->domid = (uint16_t)domid;
-	memset(b, 0, sizeof(*b));
-	f = popen("xl debug-keys g && xl dmesg", "r");
-	if (!f)
-		return -errno;
-	while (fgets(line, sizeof(line), f))
-		count_line(line, w->domid, &mine, b);
-	if (pclose(f))
-		return -EIO;
-	snprintf(b->text, sizeof(b->text),
-		 "domain %u: %llu grants in use by dom0, device maps among them %llu", w->domid,
-		 (unsigned long long)b->grants, (unsigned long long)b->handles);
-	return count_zombies(&b->zombies);
+	return books_of_xen(w->domid, b);
 }
 
 /* --- making one ----------------------------------------------------------------------- */
 
 static const struct stress_world template = {
 	.name = "xen",
+	.can = STRESS_BOOKS_OF_PEER,
 	.open = xen_world_open,
 	.start_peer = xen_start_peer,
 	.stop_peer = xen_stop_peer,
@@ -302,6 +291,9 @@ static int probe(struct xen_world *x, char *why, size_t size)
 		snprintf(why, size, "no access to Xen: %s", strerror(-rc));
 	else if (!info.hvm)
 		x->base.can |= STRESS_CAN_PEEK;
+	/* In loopback the entries would be of dom0's own table: no guest to hand on to. */
+	if (!rc && !x->base.loopback && table_version((uint16_t)domid) == 2)
+		x->base.can |= STRESS_CAN_V2;
 	x->base.domid = (uint16_t)domid;
 	return rc;
 }

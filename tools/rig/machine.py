@@ -16,7 +16,9 @@ from ui import Failure
 PR_SET_PDEATHSIG = 1
 FIRST_NESTED_SLOT = 0x10
 SHARE_SLOT = 0x1E
-XEN_ARGS = ("dom0_mem=1G,max:1G console=com1 com1=115200 loglvl=all guest_loglvl=all noreboot")
+# The log has room for a dump of the grant tables with thousands of pages in use.
+XEN_ARGS = ("dom0_mem=1G,max:1G console=com1 com1=115200 loglvl=all guest_loglvl=all noreboot "
+            "conring_size=2M")
 DOM0_ARGS = ("console=hvc0 loglevel=6 rig.disk=ahci rig.root=/dev/rig1 rig.payload=/dev/rig3 "
              "rig.init=/rig/guest/dom0-init")
 

@@ -17,7 +17,7 @@ struct options {
 	const char *addressing, *protection, *keep_pages, *keep_ms;
 	const char *run_dir;
 	/* of gntstress, as they were written; NULL: not given */
-	const char *mix, *seed, *duration, *ops, *batch, *restart;
+	const char *mix, *seed, *duration, *ops, *batch, *restart, *compare;
 	bool sim, chaos, quiet;
 	char **arg; /* positional */
 	int narg;

@@ -23,7 +23,7 @@ _xvshim() {
 		detach) words+=" --force --timeout" ;;
 		translate) words+=" --recent" ;;
 		gntstress)
-			words+=" --sim --mix --batch --ops --duration --seed --chaos --restart --quiet"
+			words+=" --sim --mix --batch --ops --duration --seed --chaos --restart --compare --quiet"
 			;;
 		esac
 	elif [ "$COMP_CWORD" = 2 ]; then

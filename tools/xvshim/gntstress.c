@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define DURATION 60u
+#define COMPARE_BATCH 64u
 #define SIM_KILL_MS 100u
 #define XEN_KILL_MS 4000u
 #define SIM_PEER_IN 4u
@@ -45,31 +46,47 @@ static int number(const char *text, const char *name, uint64_t min, uint64_t max
 	return -EINVAL;
 }
 
+/* What does not go together, in words; NULL: all of it does. */
+static const char *contradiction(const struct options *o)
+{
+	uint64_t domid;
+
+	if (o->compare && (o->mix || o->chaos || o->ops || o->duration))
+		return "--compare has operations of its own: no --mix, --chaos, --ops, --duration";
+	if (o->sim && (o->narg || o->restart))
+		return "--sim has a guest of its own: no DOMAIN, no --restart";
+	if (o->restart && (!o->narg || !o->chaos))
+		return "--restart is for a DOMAIN and --chaos";
+	if (o->restart && !parse_number(o->arg[0], UINT16_MAX, &domid))
+		return "--restart needs the name of the domain: its number changes";
+	return NULL;
+}
+
 static int configure(const struct options *o, struct stress_config *c)
 {
-	uint64_t seed = 1, ops = 0, duration = 0, batch = STRESS_BATCH;
+	uint64_t seed = 1, ops = 0, duration = 0, pairs = 0;
+	uint64_t batch = o->compare ? COMPARE_BATCH : STRESS_BATCH;
 	char why[200];
 
 	if (number(o->seed, "seed", 0, UINT64_MAX, &seed) ||
 	    number(o->ops, "ops", 1, UINT64_MAX, &ops) ||
 	    number(o->duration, "duration", 1, 1000000, &duration) ||
-	    number(o->batch, "batch", 1, STRESS_BATCH, &batch))
+	    number(o->batch, "batch", 1, STRESS_BATCH, &batch) ||
+	    number(o->compare, "compare", 1, COMPARE_PAIRS_MAX, &pairs))
 		return -EINVAL;
-	stress_mix_default(&c->mix);
-	/* Not unasked: what it does to the guest's kernel outlasts the run; see server_xen.c. */
-	if (!o->sim)
-		c->mix.weight[STRESS_FRAMES] = 0;
+	if (contradiction(o)) {
+		fail("%s", contradiction(o));
+		return -EINVAL;
+	}
+	stress_mix_default(&c->mix, o->sim);
 	if (o->mix && stress_mix_parse(o->mix, &c->mix, why, sizeof(why))) {
 		fail("%s", why);
 		return -EINVAL;
 	}
-	if (o->sim && (o->narg || o->restart)) {
-		fail("--sim has a guest of its own: no DOMAIN, no --restart");
-		return -EINVAL;
-	}
 	c->seed = seed;
 	c->ops = ops;
-	c->duration = (unsigned int)(duration || ops ? duration : DURATION);
+	c->duration = (unsigned int)(duration || ops || pairs ? duration : DURATION);
+	c->pairs = (unsigned int)pairs;
 	c->batch = (unsigned int)batch;
 	c->chaos = o->chaos;
 	c->kill_ms = o->sim ? SIM_KILL_MS : XEN_KILL_MS;
@@ -77,6 +94,11 @@ static int configure(const struct options *o, struct stress_config *c)
 	c->progress = !o->json && !o->quiet && isatty(STDERR_FILENO) ? stderr : NULL;
 	c->interrupt = &interrupted;
 	return 0;
+}
+
+static bool wants_v2(const struct stress_config *c)
+{
+	return c->mix.weight[STRESS_SUBPAGE] || c->mix.weight[STRESS_TRANSITIVE];
 }
 
 static struct stress_world *open_world(const struct options *o, uint64_t seed)
@@ -148,6 +170,41 @@ static json_object *kind_json(const struct stats *s)
 	return o;
 }
 
+static const char *const way_name[COMPARE_WAYS] = {
+	[COMPARE_DEVICE] = "device",
+	[COMPARE_LIBRARY] = "one_by_one",
+	[COMPARE_LIBRARY_BATCH] = "library_batch",
+};
+
+static json_object *spread_json(struct compare_spread s)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "median", json_object_new_double(s.median));
+	json_object_object_add(o, "min", json_object_new_double(s.min));
+	json_object_object_add(o, "max", json_object_new_double(s.max));
+	return o;
+}
+
+static json_object *compare_json(const struct compare *c)
+{
+	json_object *o = json_object_new_object(), *cycles;
+
+	add(o, "pairs", c->pairs);
+	add(o, "batch", c->batch);
+	for (unsigned int i = 0; i < COMPARE_WAYS; i++) {
+		cycles = spread_json(compare_cycles(c, (enum compare_way)i));
+		add(cycles, "pages", c->pages[i]);
+		add(cycles, "hypercalls", c->hypercalls[i]);
+		json_object_object_add(o, way_name[i], cycles);
+	}
+	json_object_object_add(o, "device_to_one_by_one",
+			       spread_json(compare_ratio(c, COMPARE_DEVICE, COMPARE_LIBRARY)));
+	json_object_object_add(o, "device_to_library_batch",
+			       spread_json(compare_ratio(c, COMPARE_DEVICE, COMPARE_LIBRARY_BATCH)));
+	return o;
+}
+
 static json_object *books_json(const struct stress_books *b)
 {
 	json_object *o = json_object_new_object();
@@ -181,6 +238,7 @@ static void put_json(const struct stress_world *w, const struct stress_config *c
 	add(o, "peer_kills", r->peer_kills);
 	add(o, "pages_recovered", r->recovered);
 	add(o, "references_reused", r->reused);
+	add(o, "revoked_unmapped", r->late);
 	json_object_object_add(o, "before", books_json(&r->before));
 	json_object_object_add(o, "after", books_json(&r->after));
 	for (unsigned int i = 0; i < STRESS_KINDS; i++)
@@ -188,6 +246,8 @@ static void put_json(const struct stress_world *w, const struct stress_config *c
 			json_object_object_add(kinds, stress_kind_name((enum stress_kind)i),
 					       kind_json(&r->kind[i]));
 	json_object_object_add(o, "kinds", kinds);
+	if (c->pairs)
+		json_object_object_add(o, "compare", compare_json(&r->compare));
 	print_json(o);
 	json_object_put(o);
 }
@@ -210,12 +270,38 @@ static void print_kinds(const struct stress_result *r)
 	}
 }
 
+static void print_spread(const char *what, struct compare_spread s, int digits)
+{
+	printf("%-32s %12.*f  (%.*f to %.*f)\n", what, digits, s.median, digits, s.min, digits,
+	       s.max);
+}
+
+static void print_compare(const struct compare *c)
+{
+	printf("a page mapped and unmapped, %u at a time; median of %u turns, smallest and largest\n",
+	       c->batch, c->pairs);
+	print_spread("for a device, cycles/s", compare_cycles(c, COMPARE_DEVICE), 0);
+	print_spread("libxengnttab one by one", compare_cycles(c, COMPARE_LIBRARY), 0);
+	print_spread("libxengnttab in a batch", compare_cycles(c, COMPARE_LIBRARY_BATCH), 0);
+	print_spread("device / one by one",
+		     compare_ratio(c, COMPARE_DEVICE, COMPARE_LIBRARY), 2);
+	print_spread("device / batch",
+		     compare_ratio(c, COMPARE_DEVICE, COMPARE_LIBRARY_BATCH), 2);
+	if (c->pages[COMPARE_DEVICE])
+		printf("hypercalls for %u pages for a device: %.2f\n\n", c->batch,
+		       (double)c->hypercalls[COMPARE_DEVICE] * c->batch /
+			       (double)c->pages[COMPARE_DEVICE]);
+}
+
 static void print_result(const struct stress_world *w, const struct stress_config *c,
 			 const struct stress_result *r)
 {
 	double s = (double)r->ns / 1e9;
 
-	print_kinds(r);
+	if (c->pairs)
+		print_compare(&r->compare);
+	else
+		print_kinds(r);
 	printf("\n%" PRIu64 " operations in %" PRIu64 " batches, %.1f s, %.0f a second; "
 	       "%" PRIu64 " MiB compared\n", r->ops, r->rounds, s, s > 0 ? (double)r->ops / s : 0,
 	       r->checked >> 20);
@@ -223,8 +309,9 @@ static void print_result(const struct stress_world *w, const struct stress_confi
 	if (c->chaos)
 		printf("%u kills, %u of them of the other side too; %u pages unmapped from the "
 		       "journal\n", r->kills, r->peer_kills, r->recovered);
-	if (!(w->can & STRESS_CAN_MAPTRACK))
-		puts("not done here: maptrack, its table belongs to all back ends of this domain");
+	if (r->late)
+		printf("%u regions were revoked only when unmapped: the guest's kernel has enough of "
+		       "those revoked in use\n", r->late);
 	if (!(w->can & STRESS_CAN_PEEK))
 		puts("not seen here: bytes at machine addresses, the guest is no PV guest");
 	printf("held before: %s\nheld after:  %s\n", r->before.text, r->after.text);
@@ -243,6 +330,11 @@ int cmd_gntstress(const struct options *o)
 		goto out;
 	status = EXIT_FAILURE;
 	w = open_world(o, c.seed);
+	if (w && wants_v2(&c) && !(w->can & STRESS_CAN_V2)) {
+		fail("subpage and transitive need a domU with a grant table of version 2: boot its "
+		     "kernel with grant_table.version=2");
+		goto out;
+	}
 	if (!w || take_over(o, w))
 		goto out;
 	if (w->loopback && !o->json)

@@ -57,7 +57,8 @@ static const struct command commands[] = {
 	  "  --duration S     end after S seconds (60, if there is no --ops)\n"
 	  "  --seed N         the same seed gives the same sequence (1)\n"
 	  "  --chaos          kill the tool's worker and the other side at random moments\n"
-	  "  --restart CMD    destroys the domU and makes it again, for --chaos\n"
+	  "  --restart CMD    makes the domU again, which --chaos then destroys now and then\n"
+	  "  --compare N      no mix, but N times in turn: maps for a device, libxengnttab's maps\n"
 	  "  --quiet          no progress line\n",
 	  OPT_STRESS, 0, 1, cmd_gntstress },
 	{ "version", "", "version of command, daemon and protocol", "", 0, 0, 0, cmd_version },
@@ -123,6 +124,7 @@ static const struct option long_options[] = {
 	{ "ops", required_argument, NULL, 'O' },
 	{ "batch", required_argument, NULL, 'B' },
 	{ "restart", required_argument, NULL, 'R' },
+	{ "compare", required_argument, NULL, 'P' },
 	{ "sim", no_argument, NULL, 'X' },
 	{ "chaos", no_argument, NULL, 'C' },
 	{ "quiet", no_argument, NULL, 'Q' },
@@ -151,6 +153,9 @@ static bool set_stress_option(struct options *o, int c)
 		return true;
 	case 'R':
 		o->restart = optarg;
+		return true;
+	case 'P':
+		o->compare = optarg;
 		return true;
 	case 'X':
 		return o->sim = true;

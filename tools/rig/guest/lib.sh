@@ -45,6 +45,12 @@ rig_base() {
 	fi
 }
 
+# The file that says that the end of domain $1, by name, is expected; of this one, not of one
+# that is made later by the same name.
+rig_end_mark() {
+	echo "/run/rig/end-$1-$(xl domid "$1" 2>/dev/null)"
+}
+
 # rig_await BASE KEY LIMIT ENDED...: print the value of BASE/KEY as soon as it exists.
 # Gives up after LIMIT seconds, when the domain is gone, or when a node BASE/ENDED exists:
 # the other side has ended, nobody will write KEY any more. Status 0, or 1 with the reason

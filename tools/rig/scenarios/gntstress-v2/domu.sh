@@ -1,0 +1,1 @@
+../gntstress/domu.sh

@@ -1,0 +1,1 @@
+../gntstress/report.sh
