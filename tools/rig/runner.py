@@ -120,7 +120,10 @@ class Run:
             "RIG_XVSHIMD_ARGS": " ".join(options.xvshimd_args),
             "RIG_DOMU_ARGS": " ".join(options.domu_args),
         }
-        return "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items())
+        lines = [f"{key}={shlex.quote(value)}" for key, value in values.items()]
+        for key, _, value in (text.partition("=") for text in options.set):
+            lines.append(f"export {key}={shlex.quote(value)}")
+        return "\n".join(lines) + "\n"
 
     # -- the boot ----------------------------------------------------------------
 
