@@ -86,6 +86,9 @@ class Run:
 
     def _payload(self):
         """A small disk with the guest's side of the rig and the scripts of this run."""
+        files = self.options.files and pathlib.Path(self.options.files).resolve()
+        if files and files in self.directory.resolve().parents:
+            raise Failure(f"--keep {self.directory} lies in --files {files}, which is copied", 2)
         top = self.directory / "payload"
         shutil.rmtree(top, ignore_errors=True)
         top.mkdir()
