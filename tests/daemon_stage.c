@@ -205,6 +205,14 @@ static void keeper_process(void)
 	_exit(EXIT_SUCCESS);
 }
 
+void stage_fork_keeper(void)
+{
+	stage.keeper = fork();
+	ck_assert_int_ge(stage.keeper, 0);
+	if (!stage.keeper)
+		keeper_process();
+}
+
 void stage_start_keeper(void)
 {
 	int fd = -1;
@@ -212,10 +220,7 @@ void stage_start_keeper(void)
 	/* The disk's thread has come to rest: a fork in the middle of its malloc() would leave the
 	 * allocator of a sanitizer locked for ever. */
 	usleep(20000);
-	stage.keeper = fork();
-	ck_assert_int_ge(stage.keeper, 0);
-	if (!stage.keeper)
-		keeper_process();
+	stage_fork_keeper();
 	STAGE_WAIT(5000, (fd = stage_connect()) >= 0);
 	close(fd);
 }

@@ -41,7 +41,8 @@ void stage_open(void);
 void stage_close(void);
 
 void stage_new_guest(void);
-void stage_start_keeper(void);
+void stage_start_keeper(void); /* and waits until it answers */
+void stage_fork_keeper(void);
 void stage_kill_keeper(void);
 bool stage_keeper_died(void); /* by itself */
 int stage_stop_keeper(void); /* its exit status */

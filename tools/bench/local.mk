@@ -6,6 +6,9 @@ bench_programs = bench_lookup bench_path bench_path_unchecked
 if HAVE_DPDK
 bench_programs += bench_dpdk
 endif
+if HAVE_CHECK
+bench_programs += bench_life
+endif
 EXTRA_PROGRAMS += $(bench_programs)
 bench_serve = tools/bench/serve.c tools/bench/serve.h
 bench_lookup_load = tools/bench/lookup.h tools/bench/lookup_load.c
@@ -35,7 +38,12 @@ bench_dpdk_CFLAGS = $(AM_CFLAGS) $(DPDK_CFLAGS) -Wno-undef
 bench_dpdk_LDADD = $(DPDK_LIBS)
 endif
 
+bench_life_SOURCES = tools/bench/life.c tests/daemon_stage.c tests/daemon_stage.h
+bench_life_CPPFLAGS = $(test_flags)
+bench_life_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+bench_life_LDADD = $(test_libs)
+
 bench: $(bench_programs)
 .PHONY: bench
 CLEANFILES += $(bench_programs)
-EXTRA_DIST += tools/bench/bench
+EXTRA_DIST += tools/bench/bench tools/bench/missing.py tools/bench/xen.py tools/bench/xentrace.py

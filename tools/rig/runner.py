@@ -86,6 +86,9 @@ class Run:
 
     def _payload(self):
         """A small disk with the guest's side of the rig and the scripts of this run."""
+        files = self.options.files and pathlib.Path(self.options.files).resolve()
+        if files and files in self.directory.resolve().parents:
+            raise Failure(f"--keep {self.directory} lies in --files {files}, which is copied", 2)
         top = self.directory / "payload"
         shutil.rmtree(top, ignore_errors=True)
         top.mkdir()
@@ -120,7 +123,10 @@ class Run:
             "RIG_XVSHIMD_ARGS": " ".join(options.xvshimd_args),
             "RIG_DOMU_ARGS": " ".join(options.domu_args),
         }
-        return "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items())
+        lines = [f"{key}={shlex.quote(value)}" for key, value in values.items()]
+        for key, _, value in (text.partition("=") for text in options.set):
+            lines.append(f"export {key}={shlex.quote(value)}")
+        return "\n".join(lines) + "\n"
 
     # -- the boot ----------------------------------------------------------------
 
