@@ -85,6 +85,7 @@ struct decision policy_decide(const struct facts *facts)
 	const struct rule *attach = policy_match(&policy_tables[TABLE_ATTACH], facts);
 	struct decision d = {
 		.verdict = nested->outcome,
+		.decided = nested->decided,
 		.nested = nested->nested,
 		.reason = nested->reason,
 		.barriers = barriers->outcome,

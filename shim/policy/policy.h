@@ -93,6 +93,7 @@ enum attach { ATTACH_BUSY, ATTACH_NEEDS_TAKE, ATTACH_READY };
 /* The reasons are static strings, one sentence each, and name the fact that decided. */
 struct decision {
 	enum verdict verdict;
+	enum fact decided; /* what verdict, nested and reason rest on */
 	enum nested_addressing nested;
 	enum barriers barriers;
 	bool assignable; /* safe to assign to a guest as a PCI device */

@@ -21,7 +21,7 @@ static const struct {
 	[FACT_IOMMU] = { "IOMMU in use", { "unknown", "no", "yes" } },
 	[FACT_FIRMWARE] = { "firmware", { "unknown", "no table", "skips it", "covers it" } },
 	[FACT_MEMORY] = { "16 TiB", { "unknown", "memory below", "memory above" } },
-	[FACT_HOLDER] = { "holder", { "none", "driver of dom0", "in use" } },
+	[FACT_HOLDER] = { "holder", { "none", "a driver", "in use" } },
 	[FACT_TAKE] = { "--take", { "not given", "given" } },
 	[FACT_GUEST] = { "guest", { "PVH or HVM", "PV" } },
 	[FACT_GUEST_BIT] = { "guest and bit 33", { "not yet", "ignores it", "accepts it" } },

@@ -177,13 +177,13 @@ static const struct rule assign_rules[] = {
 
 static const struct rule attach_rules[] = {
 	{ .accept = { [FACT_HOLDER] = IS(HOLDER_IN_USE) },
-	  SAYS(ATTACH_BUSY, HOLDER, "dom0 uses what stands behind it") },
+	  SAYS(ATTACH_BUSY, HOLDER, "this system uses what stands behind it") },
 	{ .accept = { [FACT_HOLDER] = IS(HOLDER_DRIVER), [FACT_TAKE] = IS(TAKE_NOT_TOLD) },
 	  SAYS(ATTACH_NEEDS_TAKE, HOLDER,
-	       "a driver of dom0 holds it: attach takes it only with --take") },
+	       "a driver of this system holds it: attach takes it only with --take") },
 	{ .accept = { [FACT_HOLDER] = IS(HOLDER_DRIVER) },
-	  SAYS(ATTACH_READY, TAKE, "a driver of dom0 holds it, and --take allows to take it") },
-	{ SAYS(ATTACH_READY, HOLDER, "no driver of dom0 holds it") },
+	  SAYS(ATTACH_READY, TAKE, "a driver of this system holds it, and --take allows to take it") },
+	{ SAYS(ATTACH_READY, HOLDER, "no driver of this system holds it") },
 };
 
 static const struct rule guest_rules[] = {
