@@ -358,6 +358,27 @@ START_TEST(two_kinds_and_a_table_that_claims_both)
 }
 END_TEST
 
+/* Xen 4.17 was seen to do so: the kernel of dom0 finds no DMAR, we find what it says. */
+START_TEST(a_table_whose_name_xen_turned_round)
+{
+	struct bytes table = dmar(false);
+	struct survey_device d;
+	uint8_t cfg[256];
+
+	put_xen(true, false);
+	memcpy(table.at, "RMAD", 4);
+	put("sys/firmware/acpi/tables/RMAD", table.at, table.len);
+	modern_config(cfg, 0x1af4, 0x1042, 0, true);
+	put_device("0000:00:02.0", cfg, 256, "virtio-pci", "virtio0", FEATURES_PLATFORM);
+	put_device("0000:00:11.0", cfg, 256, "virtio-pci", "virtio1", FEATURES_PLATFORM);
+	d = look("0000:00:02.0", 0);
+	ck_assert_uint_eq(fact(&d, FACT_FIRMWARE), FIRMWARE_COVERS);
+	d = look("0000:00:11.0", 0);
+	ck_assert_uint_eq(fact(&d, FACT_FIRMWARE), FIRMWARE_SKIPS);
+	ck_assert(!d.decision.assignable);
+}
+END_TEST
+
 START_TEST(xen_hides_the_table_of_an_iommu_it_drives)
 {
 	struct survey_machine m;
@@ -416,6 +437,13 @@ START_TEST(legacy_transitional_and_silicon)
 	d = look("0000:00:11.0", 0);
 	ck_assert_uint_eq(fact(&d, FACT_TRANSPORT), TRANSPORT_TRANSITIONAL);
 	ck_assert_int_eq(d.decision.verdict, VERDICT_SERVE);
+
+	/* Its driver speaks the legacy half, which has no bit 33 to show. */
+	put_device("0000:00:14.0", cfg, 256, "virtio-pci", "virtio4", "0100000000000000\n");
+	d = look("0000:00:14.0", 0);
+	ck_assert_uint_eq(fact(&d, FACT_TRANSPORT), TRANSPORT_TRANSITIONAL);
+	ck_assert_uint_eq(fact(&d, FACT_PLATFORM), BIT_UNKNOWN);
+	ck_assert(!d.decision.assignable);
 
 	modern_config(cfg, 0x15b3, 0x1042, 0, true);
 	put_device("0000:00:12.0", cfg, 256, "virtio-pci", "virtio2", FEATURES_MODERN);
@@ -531,6 +559,7 @@ int main(void)
 	tcase_add_checked_fixture(machines, setup, teardown);
 	tcase_add_test(machines, a_bypassing_disk_without_an_iommu);
 	tcase_add_test(machines, two_kinds_and_a_table_that_claims_both);
+	tcase_add_test(machines, a_table_whose_name_xen_turned_round);
 	tcase_add_test(machines, xen_hides_the_table_of_an_iommu_it_drives);
 	tcase_add_test(machines, pvh_dom0_and_domu);
 	tcase_add_test(machines, legacy_transitional_and_silicon);

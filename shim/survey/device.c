@@ -23,7 +23,7 @@
 struct look {
 	uint8_t cfg[PCI_CONFIG_SIZE + 1];
 	ssize_t len; /* of cfg that could be read */
-	bool modern, legacy_only;
+	bool modern;
 };
 
 static uint16_t le16_at(const uint8_t *p)
@@ -55,13 +55,9 @@ static void look_for_caps(const struct tree *t, const char *bdf, struct look *lo
 {
 	struct pci_bar bar[PCI_NR_BARS];
 	struct virtio_layout layout;
-	int rc;
 
-	if (look->len < PCI_CONFIG_SIZE || read_bars(t, bdf, bar))
-		return;
-	rc = virtio_cap_parse(look->cfg, bar, &layout);
-	look->modern = !rc;
-	look->legacy_only = rc == -ENOENT;
+	if (look->len >= PCI_CONFIG_SIZE && !read_bars(t, bdf, bar))
+		look->modern = !virtio_cap_parse(look->cfg, bar, &layout);
 }
 
 static int look_at(const struct tree *t, struct survey_device *d, struct look *look)
@@ -192,8 +188,6 @@ static unsigned int transport_of(const struct survey_device *d, const struct loo
 {
 	if (d->vendor != VIRTIO_VENDOR || d->device >= MODERN_FIRST)
 		return TRANSPORT_PCI;
-	if (look->legacy_only)
-		return TRANSPORT_LEGACY;
 	return look->modern || d->features & FEATURE_VERSION_1 ? TRANSPORT_TRANSITIONAL
 							       : TRANSPORT_LEGACY;
 }
@@ -306,7 +300,8 @@ static int add_all(struct survey_machine *m, struct survey_device *list, unsigne
 
 		if (pci)
 			rc = survey_pci(m, names[i], d);
-		else if (on_pci(&m->tree, names[i]))
+		else if (on_pci(&m->tree, names[i]) ||
+			 !tree_exists(&m->tree, VIRTIO "/%s", names[i])) /* unplugged meanwhile */
 			continue;
 		else
 			survey_mmio(m, names[i], d);

@@ -164,7 +164,8 @@ int iommu_table_covers(const uint8_t *table, size_t size, uint16_t segment, uint
 	*units = 0;
 	if (size < DMAR_FIRST || le32(table + 4) != size)
 		return -EPROTO;
-	if (!memcmp(table, "DMAR", 4))
+	/* Xen turns the name of a DMAR that it uses round, and leaves the rest. */
+	if (!memcmp(table, "DMAR", 4) || !memcmp(table, "RMAD", 4))
 		rc = dmar(table, size, &q);
 	else if (!memcmp(table, "IVRS", 4))
 		rc = ivrs(table, size, &q);

@@ -160,12 +160,13 @@ static void read_tables(struct survey_machine *m)
 		return;
 	}
 	read_table(m, "DMAR");
+	if (!m->nr_tables)
+		read_table(m, "RMAD"); /* what Xen makes of a DMAR that it uses */
 	read_table(m, "IVRS");
-	/* Whoever drives the IOMMU keeps its table from a dom0 that would drive it as well. */
 	m->tables_hidden = !m->nr_tables && m->hv_known && m->hv.iommu;
 	if (m->tables_hidden)
-		survey_note(m, "Xen drives an IOMMU and keeps the firmware's table of it to "
-			       "itself");
+		survey_note(m, "Xen drives an IOMMU, but the firmware's table of it is not among "
+			       "those that dom0 sees");
 }
 
 unsigned int survey_firmware(const struct survey_machine *m, const char *bdf)
