@@ -42,6 +42,13 @@ static bool can_tell_dom0(const struct tree *t)
 	       tree_exists(t, "sys/hypervisor/start_flags/initdomain");
 }
 
+/* Where no file says it: Xen tells the state of the machine to the control domain only. */
+static bool has_control(const struct survey_machine *m)
+{
+	return is_dom0(&m->tree) ||
+	       (!can_tell_dom0(&m->tree) && m->hv_known && m->hv.iommu_known);
+}
+
 static unsigned int kind_of_dom0(const struct survey_machine *m)
 {
 	char type[16];
@@ -65,9 +72,6 @@ static void find_host(struct survey_machine *m)
 		m->host = HOST_UNKNOWN; /* which kind, once Xen was asked */
 	else if (can_tell_dom0(&m->tree))
 		m->host = HOST_DOMU;
-	else
-		survey_note(m, "whether this is a dom0 is not known: mount -t xenfs xenfs "
-			       "/proc/xen");
 }
 
 /* -- Xen -- */
@@ -215,8 +219,11 @@ int survey_open(struct survey_machine *m, const char *root)
 		ask_xen(m);
 	else if (m->xen)
 		read_xl_info(m);
-	if (m->xen && m->host == HOST_UNKNOWN && is_dom0(&m->tree))
+	if (m->host == HOST_UNKNOWN && has_control(m))
 		m->host = (uint8_t)kind_of_dom0(m);
+	else if (m->host == HOST_UNKNOWN)
+		survey_note(m, "whether this is a dom0 is not known: mount -t xenfs xenfs "
+			       "/proc/xen");
 	read_tables(m);
 	return 0;
 }
