@@ -387,7 +387,8 @@ START_TEST(mmio_devices_are_listed)
 	put_text("sys/devices/platform/LNRO0005:00/virtio1/device", "0x0001\n");
 	put_link("sys/devices/platform/LNRO0005:00/virtio1/driver", "../drivers/virtio_net");
 	put_link("sys/devices/platform/LNRO0005:00/subsystem", "../../../bus/platform");
-	put_link("sys/devices/platform/LNRO0005:00/driver", "../../../bus/platform/drivers/virtio-mmio");
+	put_link("sys/devices/platform/LNRO0005:00/driver",
+		 "../../../bus/platform/drivers/virtio-mmio");
 	put_link("sys/bus/virtio/devices/virtio1",
 		 "../../../devices/platform/LNRO0005:00/virtio1");
 	ck_assert_int_eq(survey_open(&m, tree_root), 0);

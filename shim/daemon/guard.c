@@ -246,8 +246,8 @@ static void judge(struct keeper *k, struct survey_machine *m, const char *bdf)
 	if (domid >= 0)
 		domain_name(k->hv, (uint16_t)domid, name, sizeof(name));
 	log_line(LOG_ERROR, "guard: %s (virtio-%s) %s%s%s, which is not safe: %s", d.address,
-		 vtype_name(d.type), domid >= 0 ? "is assigned to domain '" : "is ready to be assigned",
-		 name, domid >= 0 ? "'" : "", d.decision.assign_reason);
+		 vtype_name(d.type),
+		 domid >= 0 ? "is assigned to domain '" : "is ready to be assigned", name, domid >= 0 ? "'" : "", d.decision.assign_reason);
 	if (k->conf.guard == GUARD_ENFORCE)
 		enforce(k, &m->tree, d.address, domid);
 }

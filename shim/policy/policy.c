@@ -49,15 +49,15 @@ static void decide_protection(const struct facts *facts, struct decision *d)
 	}
 	if (!asked && !chosen) {
 		d->protection = limit;
-		d->protection_reason = "nobody said: adaptive keeps no page of the guest beyond its "
-				       "request and copies what is small";
+		d->protection_reason = "nobody said: adaptive keeps no page of the guest beyond "
+				       "its request and copies what is small";
 	} else if (!asked) {
 		d->protection = limit;
 		d->protection_reason = "the administrator chose it and the guest did not ask";
 	} else if (exposure(asked) <= exposure(limit)) {
 		d->protection = asked;
-		d->protection_reason = "the guest asks for it, and it exposes no more than what the "
-				       "administrator allows";
+		d->protection_reason = "the guest asks for it, and it exposes no more than what "
+				       "the administrator allows";
 	} else {
 		d->protection = limit;
 		d->protection_reason = "the guest asks for a looser mode than the administrator "

@@ -54,7 +54,8 @@ const char *policy_value_name(enum fact fact, unsigned int value)
 
 const char *policy_nested_name(enum nested_addressing nested)
 {
-	static const char *const names[] = { "none", "machine", "bus = machine", "bus = dom0 frame" };
+	static const char *const names[] = { "none", "machine", "bus = machine",
+					     "bus = dom0 frame" };
 
 	return names[nested];
 }

@@ -182,7 +182,8 @@ static const struct rule attach_rules[] = {
 	  SAYS(ATTACH_NEEDS_TAKE, HOLDER,
 	       "a driver of this system holds it: attach takes it only with --take") },
 	{ .accept = { [FACT_HOLDER] = IS(HOLDER_DRIVER) },
-	  SAYS(ATTACH_READY, TAKE, "a driver of this system holds it, and --take allows to take it") },
+	  SAYS(ATTACH_READY, TAKE,
+	       "a driver of this system holds it, and --take allows to take it") },
 	{ SAYS(ATTACH_READY, HOLDER, "no driver of this system holds it") },
 };
 

@@ -64,7 +64,8 @@ static int look_at(const struct tree *t, struct survey_device *d, struct look *l
 {
 	uint32_t class;
 
-	look->len = tree_read(t, (char *)look->cfg, sizeof(look->cfg), PCI "/%s/config", d->address);
+	look->len = tree_read(t, (char *)look->cfg, sizeof(look->cfg), PCI "/%s/config",
+			      d->address);
 	if (look->len < PCI_STD_HEADER_SIZEOF)
 		return look->len < 0 ? (int)look->len : -EPROTO;
 	look_for_caps(t, d->address, look);
@@ -118,7 +119,7 @@ static bool features_of_driver(const struct tree *t, struct survey_device *d)
 	if (d->features & FEATURE_VERSION_1) {
 		d->known = UINT64_MAX;
 		snprintf(d->features_why, SURVEY_TEXT,
-			 "as agreed with the driver %s: of the bits of its type those that both know",
+			 "as agreed with the driver %s: of its type's bits those that both know",
 			 d->virtio_driver);
 	} else {
 		d->known = UINT32_MAX;

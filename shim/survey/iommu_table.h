@@ -2,8 +2,8 @@
 /*
  * What the firmware's tables say stands behind an IOMMU: ACPI DMAR (Intel VT-d specification,
  * "BIOS Considerations") and IVRS (AMD I/O Virtualization Technology specification, "I/O
- * Virtualization ACPI Table"). A DMAR may be called RMAD: so Xen keeps dom0's kernel off it. Pure: bytes in, an answer out. The bytes are the outer
- * hypervisor's, so every length is checked.
+ * Virtualization ACPI Table"). A DMAR may be called RMAD: so Xen keeps dom0's kernel off it.
+ * Pure: bytes in, an answer out. The bytes are the outer hypervisor's, so every length is checked.
  */
 #ifndef XVS_SURVEY_IOMMU_TABLE_H
 #define XVS_SURVEY_IOMMU_TABLE_H

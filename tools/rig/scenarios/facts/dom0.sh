@@ -4,6 +4,8 @@
 # ADDRESS, a tab and a jq expression about the device; "machine" about the machine itself.
 set -euo pipefail
 
+fails() { ! "$@"; } # unlike a bare !, it ends the script
+
 xvshim probe | tee "$RIG_SHARE/probe.txt"
 xvshim probe --json >"$RIG_SHARE/probe.json"
 wrong=0 checked=0
@@ -63,7 +65,7 @@ status=0
 xvshim doctor | tee "$RIG_SHARE/doctor.txt" || status=$?
 [ "$status" = "$(cat /rig/files/doctor 2>/dev/null || echo 0)" ]
 rmmod uio_pci_generic
-! xvshim doctor >"$RIG_SHARE/doctor-sick.txt"
+fails xvshim doctor >"$RIG_SHARE/doctor-sick.txt"
 grep -A1 'WRONG.*uio_pci_generic' "$RIG_SHARE/doctor-sick.txt"
 modprobe uio_pci_generic
 echo "verified: the doctor names a missing module and the command that mends it"

@@ -6,6 +6,7 @@ set -euo pipefail
 
 bdf=${RIG_BDFS%% *}
 log=/share/xvshimd.log
+fails() { ! "$@"; } # unlike a bare !, it ends the script
 holder() { basename "$(readlink "/sys/bus/pci/devices/$bdf/driver")" 2>/dev/null || echo none; }
 says() { tail -n +"$((from + 1))" "$log" | grep "guard: $bdf.*$1"; }
 mark() { from=$(wc -l <"$log"); }
@@ -21,14 +22,14 @@ export -f says held_by holder
 export bdf log from
 
 # The hook that a toolstack could ask says no, and what it says is what the guard goes by.
-! xvshim probe --assignable "$bdf"
+fails xvshim probe --assignable "$bdf"
 modprobe xen-pciback
 
 mark
 xl pci-assignable-add "$bdf"
 rig-until 10 says 'is ready to be assigned, which is not safe: bit 33 is not offered'
 held_by pciback
-! xvshim doctor >"$RIG_SHARE/doctor.txt"
+fails xvshim doctor >"$RIG_SHARE/doctor.txt"
 grep -A1 "WRONG.*$bdf" "$RIG_SHARE/doctor.txt"
 rig-domu create first pv --config "pci = [ '$bdf' ]"
 rig-domu wait-up first 240
@@ -47,7 +48,8 @@ xl pci-assignable-add "$bdf" || true # it may be gone again before xl has looked
 rig-until 10 held_by none
 says 'taken from pciback'
 echo "figure: guard: taken from pciback $((($(date +%s%N) - begun) / 1000000)) ms after xl began to assign it"
-! xl pci-assignable-list | grep "${bdf#0000:}"
+xl pci-assignable-list >"$RIG_SHARE/assignable-list"
+fails grep "${bdf#0000:}" "$RIG_SHARE/assignable-list"
 if rig-domu create refused pv --config "pci = [ '$bdf' ]" 2>"$RIG_SHARE/refused.txt"; then
 	echo "the guest was created with the device"
 	exit 1
