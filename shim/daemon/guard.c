@@ -3,6 +3,7 @@
 
 #include "daemon/domain.h"
 #include "daemon/keeper.h"
+#include "dev/virtio_pci.h"
 #include "policy/types.h"
 #include "survey/survey.h"
 
@@ -174,17 +175,31 @@ static int take_from_pciback(const struct tree *t, const char *bdf)
 	return rc;
 }
 
+/*
+ * The guest is paused. The device forgets the rings it was told of, then answers to nothing; and
+ * once more, for pciback puts the config space back that it found when it took the device. A
+ * legacy device cannot be stopped here, but without bus mastering it cannot write either.
+ */
+static int separate(const struct tree *t, const char *bdf)
+{
+	int rc = t->live ? xpci_stop(bdf) : 0;
+
+	if (rc)
+		log_line(LOG_WARN, "guard: %s: not reset: %s", bdf, strerror(-rc));
+	rc = silence(t, bdf);
+	if (!rc)
+		rc = take_from_pciback(t, bdf);
+	return rc ? rc : silence(t, bdf);
+}
+
 static void enforce(struct keeper *k, const struct tree *t, const char *bdf, int domid)
 {
 	const struct hv_ops *ops = k->hv->ops;
-	int paused = -1, rc = 0;
+	int paused = -1, rc;
 
 	if (domid >= 0)
 		paused = ops->dom_pause(k->hv, (uint16_t)domid, true);
-	if (domid >= 0)
-		rc = silence(t, bdf);
-	if (!rc)
-		rc = take_from_pciback(t, bdf);
+	rc = domid >= 0 ? separate(t, bdf) : take_from_pciback(t, bdf);
 	/* A guest that could not be separated from it does not run on. */
 	if (rc)
 		log_line(LOG_ERROR, "guard: %s: cannot be taken from pciback: %s%s", bdf,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The feature bits of a device that somebody else may be driving. */
+/* A device that somebody else may be driving: its feature bits, and its end. */
 #include "dev/mmio.h"
 #include "dev/virtio_cap.h"
 #include "dev/virtio_pci.h"
@@ -62,35 +62,70 @@ static void read_both(volatile uint8_t *c, uint64_t *features, uint64_t *known)
 	*known = UINT64_MAX;
 }
 
+struct mapped {
+	void *va;
+	size_t len;
+	volatile uint8_t *common;
+};
+
+static int map_common(const char *bdf, bool writable, struct mapped *m)
+{
+	int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ, fd, rc;
+	struct virtio_region common;
+	char file[] = "resource0";
+	size_t off;
+
+	rc = find_common(bdf, &common, &off, &m->len);
+	if (rc)
+		return rc;
+	file[8] = (char)('0' + common.bar);
+	fd = pci_open(bdf, file, writable ? O_RDWR : O_RDONLY);
+	if (fd < 0)
+		return fd;
+	m->va = mmap(NULL, m->len, prot, MAP_SHARED, fd, 0);
+	rc = m->va == MAP_FAILED ? -errno : 0;
+	close(fd);
+	if (rc)
+		return rc;
+	m->common = (volatile uint8_t *)m->va + off;
+	if (mmio_read16(m->common + VIRTIO_PCI_COMMON_NUMQ) != 0xffff)
+		return 0;
+	munmap(m->va, m->len);
+	return -ENODEV;
+}
+
 int xpci_peek(const char *bdf, bool may_select, uint64_t *features, uint64_t *known)
 {
-	int prot = may_select ? PROT_READ | PROT_WRITE : PROT_READ;
-	struct virtio_region common;
-	volatile uint8_t *c;
-	size_t off, len;
-	char file[] = "resource0";
-	void *va;
-	int fd, rc = find_common(bdf, &common, &off, &len);
+	struct mapped m;
+	int rc = map_common(bdf, may_select, &m);
 
 	*features = *known = 0;
 	if (rc)
 		return rc;
-	file[8] = (char)('0' + common.bar);
-	fd = pci_open(bdf, file, may_select ? O_RDWR : O_RDONLY);
-	if (fd < 0)
-		return fd;
-	va = mmap(NULL, len, prot, MAP_SHARED, fd, 0);
-	rc = va == MAP_FAILED ? -errno : 0;
-	close(fd);
+	if (may_select)
+		read_both(m.common, features, known);
+	else
+		read_selected(m.common, features, known);
+	munmap(m.va, m.len);
+	return 0;
+}
+
+int xpci_stop(const char *bdf)
+{
+	enum { TRIES = 1000, PAUSE_US = 1000 };
+	struct mapped m;
+	int rc = map_common(bdf, true, &m);
+
 	if (rc)
 		return rc;
-	c = (volatile uint8_t *)va + off;
-	if (mmio_read16(c + VIRTIO_PCI_COMMON_NUMQ) == 0xffff)
-		rc = -ENODEV;
-	else if (may_select)
-		read_both(c, features, known);
-	else
-		read_selected(c, features, known);
-	munmap(va, len);
+	mmio_write8(m.common + VIRTIO_PCI_COMMON_STATUS, 0);
+	rc = -ETIMEDOUT;
+	for (int i = 0; i < TRIES && rc; i++) {
+		if (!mmio_read8(m.common + VIRTIO_PCI_COMMON_STATUS))
+			rc = 0;
+		else
+			usleep(PAUSE_US);
+	}
+	munmap(m.va, m.len);
 	return rc;
 }
