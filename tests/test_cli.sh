@@ -124,6 +124,7 @@ says 0 'nothing wrong' ./xvshim doctor --root "$machine"
 ./xvshim doctor --root "$machine" --json >"$dir/doctor.json" || failures=$((failures + 1))
 ./xvshim probe --root "$machine" --json >"$dir/probe.json" || failures=$((failures + 1))
 # This machine, whatever it is.
+[ -e /proc/xen ] || says 1 'WRONG *host *there is no Xen here' ./xvshim doctor
 says 0 'kernel' ./xvshim probe
 ./xvshim probe --json >"$dir/here.json" || failures=$((failures + 1))
 
