@@ -110,12 +110,15 @@ START_TEST(settings)
 	char why[400] = "";
 	struct conf conf;
 
-	ck_assert_int_eq(read_conf("# comment\n\n poll-us = 10 \nlog-level=debug\n"
+	conf_defaults(&conf);
+	ck_assert_int_eq(conf.guard, GUARD_WARN);
+	ck_assert_int_eq(read_conf("# comment\n\n poll-us = 10 \nlog-level=debug\nguard = enforce\n"
 				   "run-dir = /tmp/x",
 				   &conf, why, sizeof(why)),
 			 0);
 	ck_assert_uint_eq(conf.poll_us, 10);
 	ck_assert_int_eq(conf.log_level, LOG_DEBUG);
+	ck_assert_int_eq(conf.guard, GUARD_ENFORCE);
 	ck_assert_str_eq(conf.run_dir, "/tmp/x");
 	ck_assert_int_eq(conf_read(&conf, "/nonexistent/x", 0, why, sizeof(why)), 0);
 	ck_assert_int_eq(conf_read(&conf, "/nonexistent/x", 1, why, sizeof(why)), -ENOENT);
@@ -126,7 +129,7 @@ START_TEST(bad_settings_change_nothing)
 {
 	static const char *const bad[] = { "poll-us = 1\npoll-us = x\n", "poll-us\n",
 					   "colour = 1\n",
-					   "poll-us = 1000001\n", "log-level = loud\n",
+					   "poll-us = 1000001\n", "log-level = loud\n", "guard = on\n",
 					   "run-dir = relative\n", "attach-timeout = 0\n" };
 	struct conf conf, defaults;
 	char why[400];

@@ -17,6 +17,7 @@ void conf_defaults(struct conf *conf)
 		.attach_timeout = 60,
 		.detach_timeout = 10,
 		.restart_limit = 5,
+		.guard = GUARD_WARN,
 	};
 	allow_defaults(&conf->allow);
 }
@@ -52,6 +53,20 @@ static int set_level(enum log_level *level, const char *value, char *why, size_t
 	return -EINVAL;
 }
 
+static int set_guard(enum guard_mode *guard, const char *value, char *why, size_t size)
+{
+	static const char *const names[] = { "off", "warn", "enforce" };
+
+	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!strcmp(value, names[i])) {
+			*guard = (enum guard_mode)i;
+			return 0;
+		}
+	}
+	snprintf(why, size, "'%s' is no setting of the guard: off, warn or enforce", value);
+	return -EINVAL;
+}
+
 static int set_run_dir(struct conf *conf, const char *value, char *why, size_t size)
 {
 	if (value[0] != '/' || strlen(value) >= sizeof(conf->run_dir)) {
@@ -79,6 +94,8 @@ int conf_set(struct conf *conf, const char *key, const char *value, char *why, s
 		return set_number(&conf->detach_timeout, value, 1, 3600, why, size);
 	if (!strcmp(key, "restart-limit"))
 		return set_number(&conf->restart_limit, value, 0, 1000, why, size);
+	if (!strcmp(key, "guard"))
+		return set_guard(&conf->guard, value, why, size);
 	rc = allow_set(&conf->allow, key, value, why, size);
 	if (rc != -ENOENT)
 		return rc;

@@ -20,12 +20,16 @@
 #define CONF_RUN_DIR "/run/xvshim"
 #endif
 
+/* A nested device that bypasses the IOMMU is about to be assigned to a guest directly. */
+enum guard_mode { GUARD_OFF, GUARD_WARN, GUARD_ENFORCE };
+
 struct conf {
 	char run_dir[72]; /* a socket's path has 108 bytes */
 	unsigned int poll_us;
 	enum log_level log_level;
 	unsigned int attach_timeout; /* seconds */
 	unsigned int detach_timeout;
+	enum guard_mode guard;
 	unsigned int restart_limit; /* new workers a device may get within ten seconds */
 	struct allow allow; /* of devices whose nodes say nothing */
 };

@@ -118,6 +118,8 @@ static int open_source(struct kdev *d)
 		rc = d->src.ops->check(&d->src, d->take, &facts, d->error, sizeof(d->error));
 		if (rc)
 			return rc;
+		if (facts.reason)
+			log_line(LOG_INFO, "%s: %s: %s", d->name, d->src.text, facts.reason);
 		snprintf(d->src.earlier, sizeof(d->src.earlier), "%s", facts.driver);
 		rc = statefile_write(d);
 		if (rc)

@@ -128,6 +128,7 @@ static void on_work(struct ev_loop *loop, ev_timer *timer, int events)
 		for (struct kdev *d = k->devices; d; d = d->hh.next)
 			d->dirty = true;
 	k->check_domains = false;
+	guard_step(k); /* first: what is assigned may run any moment */
 	work_on_devices(k);
 	jobs_step(k);
 	if (k->quitting && !k->devices)
@@ -314,6 +315,7 @@ int keeper_open(struct keeper *k, const struct conf *conf, const struct hv_ops *
 		rc = control_socket_open(k, why, size);
 	if (rc)
 		goto err_close;
+	guard_open(k, NULL);
 	k->rescan = true;
 	keeper_kick(k);
 	return 0;
@@ -332,6 +334,7 @@ void keeper_close(struct keeper *k)
 {
 	struct kdev *d, *next;
 
+	guard_close(k);
 	if (k->control)
 		control_socket_close(k);
 	HASH_ITER(hh, k->devices, d, next)

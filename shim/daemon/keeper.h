@@ -8,6 +8,7 @@
 
 #include "daemon/conf.h"
 #include "daemon/device.h"
+#include "daemon/guard.h"
 
 struct control;
 struct job;
@@ -30,6 +31,7 @@ struct keeper {
 	struct kdev *devices;
 	struct control *control;
 	struct job *jobs;
+	struct guard guard;
 	ev_tstamp started;
 	ev_io store_io;
 	ev_signal term, intr;

@@ -49,6 +49,8 @@ void keeper_on_watch(void *arg, const char *path, const char *token)
 		on_backend_watch(k, path);
 	} else if (!strcmp(token, "release")) {
 		k->check_domains = true;
+	} else if (!strcmp(token, "pci")) {
+		k->guard.due = true;
 	} else if (sscanf(token, "fe-%u-%u-%llu", &domid, &devid, &generation) == 3) {
 		/* The generation: an event on its way for a device that is gone (hazard 29). */
 		d = keeper_find(k, (uint16_t)domid, devid);

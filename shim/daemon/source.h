@@ -16,6 +16,7 @@
 struct source_facts {
 	uint32_t device_id;             /* virtio device type */
 	char driver[SOURCE_DRIVER_MAX]; /* that has it now; empty: none */
+	const char *reason; /* for the addresses it is given, a static string; NULL: none */
 };
 
 struct source {

@@ -3,6 +3,7 @@
 #include "daemon/source.h"
 
 #include "dev/virtio_pci.h"
+#include "survey/survey.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +16,35 @@ static const char *bdf_of(const struct source *src)
 	return src->text + strlen(source_pci.prefix);
 }
 
+/*
+ * What the policy makes of it. Types are refused by name elsewhere, and the rest of what it can
+ * say no to is the host: a PVH dom0, or bits that cannot be read where they matter.
+ */
+static int ask_policy(const char *bdf, const char **reason, char *why, size_t size)
+{
+	struct survey_machine m;
+	struct survey_device d;
+	int rc = survey_open(&m, NULL);
+
+	if (rc) {
+		snprintf(why, size, "%s: cannot be looked at: %s", bdf, strerror(-rc));
+		return rc;
+	}
+	rc = survey_pci(&m, bdf, &d);
+	survey_close(&m);
+	if (rc) {
+		snprintf(why, size, "%s: cannot be looked at: %s", bdf, strerror(-rc));
+		return rc;
+	}
+	if (d.decision.verdict != VERDICT_SERVE && d.decision.decided != FACT_TYPE) {
+		snprintf(why, size, "%s: %s: %s", bdf, policy_verdict_name(d.decision.verdict),
+			 d.decision.reason);
+		return -EOPNOTSUPP;
+	}
+	*reason = d.decision.reason;
+	return 0;
+}
+
 static int pci_source_check(struct source *src, bool take, struct source_facts *facts, char *why,
 			    size_t size)
 {
@@ -23,6 +53,8 @@ static int pci_source_check(struct source *src, bool take, struct source_facts *
 
 	facts->device_id = info.virtio_type;
 	snprintf(facts->driver, sizeof(facts->driver), "%s", info.driver);
+	if (!rc)
+		rc = ask_policy(info.bdf, &facts->reason, why, size);
 	if (rc || take || !info.driver[0] || !strcmp(info.driver, "uio_pci_generic"))
 		return rc;
 	snprintf(why, size,

@@ -23,6 +23,7 @@ static const char usage[] =
 	"  --config FILE      settings (" CONF_FILE ")\n"
 	"  --run-dir DIR      state and control socket (" CONF_RUN_DIR ")\n"
 	"  --poll-us N        microseconds a worker polls before it waits for an event\n"
+	"  --guard MODE       off, warn or enforce\n"
 	"  --log-level LEVEL  error, warn, info or debug\n"
 	"  -f, --foreground   the only way it runs; accepted for habit\n"
 	"  -h, --help         this text\n"
@@ -32,6 +33,7 @@ static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' },
 	{ "run-dir", required_argument, NULL, 's' },
 	{ "poll-us", required_argument, NULL, 's' },
+	{ "guard", required_argument, NULL, 's' },
 	{ "log-level", required_argument, NULL, 's' },
 	{ "foreground", no_argument, NULL, 'f' },
 	{ "help", no_argument, NULL, 'h' },

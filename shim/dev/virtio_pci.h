@@ -51,6 +51,21 @@ int xpci_release(const char *bdf, const char *driver, char *why, size_t size);
  */
 int xpci_open(const char *bdf, struct xdev **dev, char *why, size_t size);
 
+/*
+ * The feature bits a device offers, without taking it. may_select false: nothing is written, for
+ * somebody may be driving it; then only half of the bits is known, or none. true: only where no
+ * driver holds it. known: which bits of features mean anything. -ENXIO its registers are switched
+ * off; -EINVAL the kernel does not let anybody map registers that its driver holds; else as
+ * xpci_check. Features of a device whose modern interface is missing: -ENOENT.
+ */
+int xpci_peek(const char *bdf, bool may_select, uint64_t *features, uint64_t *known);
+
+/*
+ * Resets a device that somebody else may be driving, and sees it confirmed: within a second, else
+ * -ETIMEDOUT. Afterwards it writes to no ring that it was told of. Errors as of xpci_peek.
+ */
+int xpci_stop(const char *bdf);
+
 /* The virtio device type that the ids say; 0: none. Class: the three bytes of config space. */
 uint32_t xpci_type(uint16_t vendor, uint16_t device, uint16_t subsystem, uint32_t class);
 

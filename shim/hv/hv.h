@@ -28,6 +28,7 @@ enum hv_caps {
 	HV_CAP_STORE = 4,
 	HV_CAP_DOMAIN = 8, /* domain information, own p2m */
 	HV_CAP_DMA = 16,   /* allocate DMA memory */
+	HV_CAP_MACHINE = 32, /* facts of the machine, and nothing that could change one */
 };
 
 /*
@@ -99,6 +100,16 @@ struct hv_dominfo {
 	uint64_t nr_pages;
 };
 
+/* What the hypervisor says of its machine. Empty and 0: it did not say. */
+struct hv_machine {
+	bool translated; /* this domain is PVH or HVM */
+	bool iommu_known, iommu; /* it drives an IOMMU and can assign devices */
+	uint64_t max_mfn;        /* the highest frame of memory */
+	uint32_t grant_frames, grant_frames_max; /* of this domain's grant table */
+	char iommu_mode[24];     /* of dom0, as the boot log calls it: "Strict" */
+	char command_line[1024];
+};
+
 /* A store watch fires with the path that changed and the token of the watch. */
 typedef void hv_watch_fn(void *arg, const char *path, const char *token);
 
@@ -163,7 +174,11 @@ struct hv_ops {
 
 	/* -ESRCH when there is no such domain. */
 	int (*dom_info)(struct hv *hv, uint16_t domid, struct hv_dominfo *info);
+	/* The domain runs no instruction until it is unpaused as often as it was paused. */
+	int (*dom_pause)(struct hv *hv, uint16_t domid, bool pause);
 	int (*version)(struct hv *hv, char *text, size_t size);
+	/* What cannot be asked stays empty; an error only where nothing can. */
+	int (*machine)(struct hv *hv, struct hv_machine *machine);
 };
 
 /* Counters every implementation keeps; the data path is judged by them. */

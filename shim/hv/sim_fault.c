@@ -43,7 +43,9 @@ static const struct {
 	[SIM_OP_STORE_LIST] = { "store_list", HV_CAP_STORE },
 	[SIM_OP_STORE_GRANT] = { "store_grant", HV_CAP_STORE },
 	[SIM_OP_DOM_INFO] = { "dom_info", HV_CAP_DOMAIN },
+	[SIM_OP_DOM_PAUSE] = { "dom_pause", HV_CAP_DOMAIN },
 	[SIM_OP_VERSION] = { "version", 0 },
+	[SIM_OP_MACHINE] = { "machine", HV_CAP_DOMAIN },
 };
 
 const char *sim_op_name(enum sim_op op)

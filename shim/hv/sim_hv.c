@@ -145,6 +145,38 @@ static int sim_dom_info(struct hv *hv, uint16_t domid, struct hv_dominfo *info)
 	return sim_leave(hv, SIM_OP_DOM_INFO, d ? 0 : -ESRCH);
 }
 
+/* Counted and no more: a guest of the simulation is a thread of the test. */
+static int sim_dom_pause(struct hv *hv, uint16_t domid, bool pause)
+{
+	int err = sim_enter(hv, SIM_OP_DOM_PAUSE);
+	struct sim_shared *sh;
+	struct sim_dom *d;
+
+	if (err)
+		return err;
+	sh = sim_of(hv)->m->sh;
+	d = sim_dom_get(sh, domid);
+	if (!d)
+		err = -ESRCH;
+	else if (!pause && !d->paused)
+		err = -EINVAL;
+	else
+		SIM_SET(sh, d->paused, d->paused + (pause ? 1 : -1u));
+	return sim_leave(hv, SIM_OP_DOM_PAUSE, err);
+}
+
+/* A machine without an IOMMU. */
+static int sim_machine_facts(struct hv *hv, struct hv_machine *machine)
+{
+	int err = sim_enter(hv, SIM_OP_MACHINE);
+
+	if (err)
+		return err;
+	*machine = (struct hv_machine){ .iommu_known = true };
+	machine->max_mfn = sim_of(hv)->m->sh->config.frames;
+	return sim_leave(hv, SIM_OP_MACHINE, 0);
+}
+
 static int sim_version(struct hv *hv, char *text, size_t size)
 {
 	int err = sim_enter(hv, SIM_OP_VERSION);
@@ -190,7 +222,9 @@ static const struct hv_ops sim_hv_ops = {
 	.store_list = sim_store_list,
 	.store_grant = sim_store_grant,
 	.dom_info = sim_dom_info,
+	.dom_pause = sim_dom_pause,
 	.version = sim_version,
+	.machine = sim_machine_facts,
 };
 
 const struct hv_ops *hv_sim(void)

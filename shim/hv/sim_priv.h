@@ -104,6 +104,7 @@ struct sim_dom {
 	uint32_t frames; /* owned, zombies included */
 	uint32_t next_page, next_ref, next_track;
 	uint32_t tracks; /* device and host maps it holds */
+	uint32_t paused; /* times */
 	uint32_t evt_seq; /* futex: counts events for the guest itself */
 	uint32_t p2m[SIM_PAGES];
 	uint8_t taken[SIM_PAGES];

@@ -101,13 +101,14 @@ static const struct part {
 	int (*open)(struct xen_priv *x);
 	void (*close)(struct xen_priv *x);
 } parts[] = {
-	{ HV_CAP_GRANT | HV_CAP_DMA | HV_CAP_DOMAIN, "/dev/xen/privcmd", call_open, call_close },
+	{ HV_CAP_GRANT | HV_CAP_DMA | HV_CAP_DOMAIN | HV_CAP_MACHINE, "/dev/xen/privcmd", call_open,
+	  call_close },
 	{ HV_CAP_GRANT | HV_CAP_DOMAIN, "/dev/xen/privcmd", xen_fmem_open, xen_fmem_close },
 	{ HV_CAP_GRANT, "/dev/xen/gntdev", xen_gnttab_open, xen_gnttab_close },
 	{ HV_CAP_DMA, "/dev/xen/gntalloc", xen_gntshr_open, xen_gntshr_close },
 	{ HV_CAP_EVTCHN, "/dev/xen/evtchn", xen_evtchn_open, xen_evtchn_close },
 	{ HV_CAP_STORE, NULL, xen_store_open, xen_store_close },
-	{ HV_CAP_DOMAIN, "/dev/xen/privcmd", xen_domain_open, xen_domain_close },
+	{ HV_CAP_DOMAIN | HV_CAP_MACHINE, "/dev/xen/privcmd", xen_domain_open, xen_domain_close },
 	{ HV_CAP_DOMAIN, NULL, xen_p2m_open, xen_p2m_close },
 };
 
@@ -163,30 +164,6 @@ static void xen_close(struct hv *hv)
 	hv->priv = NULL;
 }
 
-static int xen_version(struct hv *hv, char *text, size_t size)
-{
-	struct xen_priv *x = xen_priv(hv);
-	xen_extraversion_t *extra;
-	int version, rc = 0;
-
-	if (!x->call)
-		return -EBADF;
-	version = xencall2(x->call, __HYPERVISOR_xen_version, XENVER_version, 0);
-	if (version < 0)
-		return -errno;
-	extra = xencall_alloc_buffer(x->call, sizeof(*extra));
-	if (!extra)
-		return -ENOMEM;
-	if (xencall2(x->call, __HYPERVISOR_xen_version, XENVER_extraversion,
-		     (uintptr_t)extra) < 0)
-		rc = -errno;
-	else
-		snprintf(text, size, "%d.%d%.*s", version >> 16, version & 0xffff,
-			 (int)sizeof(*extra), *extra);
-	xencall_free_buffer(x->call, extra);
-	return rc;
-}
-
 static const struct hv_ops xen_ops = {
 	.name = "xen",
 	.open = xen_open,
@@ -222,7 +199,9 @@ static const struct hv_ops xen_ops = {
 	.store_list = xen_store_list,
 	.store_grant = xen_store_grant,
 	.dom_info = xen_dom_info,
+	.dom_pause = xen_dom_pause,
 	.version = xen_version,
+	.machine = xen_machine,
 };
 
 const struct hv_ops *hv_xen(void)

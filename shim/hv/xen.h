@@ -118,6 +118,14 @@ int xen_store_grant(struct hv *hv, uint32_t t, const char *path, uint16_t owner,
 int xen_domain_open(struct xen_priv *x);
 void xen_domain_close(struct xen_priv *x);
 int xen_dom_info(struct hv *hv, uint16_t domid, struct hv_dominfo *info);
+int xen_dom_pause(struct hv *hv, uint16_t domid, bool pause);
 int xen_shared_info_frame(struct xen_priv *x, uint64_t *frame);
+/* Whether Xen drives an IOMMU; the last part of its console ring, to be free()d. */
+int xen_physinfo_iommu(struct xen_priv *x, bool *iommu);
+int xen_console_ring(struct xen_priv *x, char **text);
+
+/* xen_machine.c */
+int xen_version(struct hv *hv, char *text, size_t size);
+int xen_machine(struct hv *hv, struct hv_machine *machine);
 
 #endif

@@ -10,6 +10,7 @@
 #include "hv/xen.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <xen/sched.h>
 
 /* What both shapes of the library's answer have in common. */
@@ -93,4 +94,43 @@ int xen_shared_info_frame(struct xen_priv *x, uint64_t *frame)
 	if (!rc)
 		*frame = a.shared_info_frame;
 	return rc;
+}
+
+int xen_dom_pause(struct hv *hv, uint16_t domid, bool pause)
+{
+	struct xen_priv *x = xen_priv(hv);
+	int rc;
+
+	if (!x->xch)
+		return -EBADF;
+	rc = pause ? xc_domain_pause(x->xch, domid) : xc_domain_unpause(x->xch, domid);
+	return rc < 0 ? -errno : 0;
+}
+
+int xen_physinfo_iommu(struct xen_priv *x, bool *iommu)
+{
+	xc_physinfo_t info = { 0 };
+
+	if (xc_physinfo(x->xch, &info) < 0)
+		return -errno;
+	*iommu = info.capabilities & XEN_SYSCTL_PHYSCAP_directio;
+	return 0;
+}
+
+int xen_console_ring(struct xen_priv *x, char **text)
+{
+	enum { RING = 128 * 1024 };
+	unsigned int count = RING;
+	uint32_t index = 0;
+
+	*text = calloc(1, RING + 1);
+	if (!*text)
+		return -ENOMEM;
+	if (xc_readconsolering(x->xch, *text, &count, 0, 0, &index) < 0) {
+		free(*text);
+		*text = NULL;
+		return -errno;
+	}
+	(*text)[count] = '\0';
+	return 0;
 }

@@ -55,12 +55,18 @@ int session_identify(struct session *s)
 	return 0;
 }
 
-/* Features of the nested device that the driver's choice amounts to. */
+/*
+ * Features of the nested device that the driver's choice amounts to. The platform's ordering is
+ * accepted from any device that asks for it: rings are in write-back memory and doorbells are
+ * uncached, and on x86 such stores are seen in order by a bus master as by a processor, so the
+ * barriers that the rings have anyway are the strong ones.
+ */
 static uint64_t device_features(const struct session *s)
 {
 	uint64_t dev = s->dev->ops->get_features(s->dev);
 
-	return dev & ((s->features & s->type->feature_mask) | TRANSPORT_FEATURES);
+	return dev & ((s->features & s->type->feature_mask) | TRANSPORT_FEATURES |
+		      FEATURE(VIRTIO_F_ORDER_PLATFORM));
 }
 
 /* Resets the device and agrees on features with it. */

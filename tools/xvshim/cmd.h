@@ -19,13 +19,15 @@ struct options {
 	/* of gntstress, as they were written; NULL: not given */
 	const char *mix, *seed, *duration, *ops, *batch, *restart, *compare;
 	bool sim, chaos, quiet;
+	/* of probe and doctor */
+	const char *explain, *assignable, *root;
 	char **arg; /* positional */
 	int narg;
 };
 
 /* Which options a command takes; --json, --run-dir and --help are for all. */
-enum { OPT_TAKE = 1, OPT_FORCE = 2, OPT_TIMEOUT = 4, OPT_RECENT = 8, OPT_STRESS = 16,
-       OPT_ALLOW = 32 };
+enum { OPT_TAKE = 1, OPT_FORCE = 2, OPT_TIMEOUT = 4, OPT_RECENT = 8, OPT_STRESS = 16, OPT_PROBE = 32,
+       OPT_ROOT = 64, OPT_ALLOW = 128 };
 
 struct command {
 	const char *name;
@@ -66,6 +68,8 @@ int cmd_status(const struct options *o);
 int cmd_translate(const struct options *o);
 int cmd_demo(const struct options *o);
 int cmd_gntstress(const struct options *o);
+int cmd_probe(const struct options *o);
+int cmd_doctor(const struct options *o);
 int cmd_version(const struct options *o);
 
 #endif

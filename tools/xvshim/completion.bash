@@ -15,12 +15,14 @@ _xvshim() {
 	local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} words=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words="attach detach list status translate demo gntstress version"
+		words="attach detach list status translate probe doctor demo gntstress version"
 	elif [[ $word == -* ]]; then
 		words="--json --run-dir --help"
 		case $command in
 		attach) words+=" --take --timeout" ;;
 		detach) words+=" --force --timeout" ;;
+		probe) words+=" --explain --assignable --root" ;;
+		doctor) words+=" --root" ;;
 		translate) words+=" --recent" ;;
 		gntstress)
 			words+=" --sim --mix --batch --ops --duration --seed --chaos --restart --compare --quiet"

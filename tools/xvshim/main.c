@@ -40,6 +40,19 @@ static const struct command commands[] = {
 	  "  DOMAIN --recent           the last translations of the guest's workers\n"
 	  "Numbers are decimal, or hexadecimal with 0x.\n",
 	  OPT_RECENT, 1, 3, cmd_translate },
+	{ "probe", "[--explain BDF | --assignable BDF] [--root DIR]",
+	  "virtio devices of this machine, and what is decided for each",
+	  "Which addresses each takes, whether it could be assigned to a guest as it is, and why.\n"
+	  "Changes nothing; works on Xen or not, as root or not.\n"
+	  "  --explain BDF      every fact of one device, and which of them decided\n"
+	  "  --assignable BDF   exit status 0: safe to assign to a guest, 1: not; for toolstacks\n"
+	  "  --root DIR         a copy of another machine's /sys, /proc and /boot, and as xl-info\n"
+	  "                     the output of its xl info\n",
+	  OPT_PROBE | OPT_ROOT, 0, 0, cmd_probe },
+	{ "doctor", "[--root DIR]", "is this machine fit for it, and what mends it",
+	  "One line a finding. Exit status 0: fine, 1: something is wrong.\n"
+	  "  --root DIR         as for probe\n",
+	  OPT_ROOT, 0, 0, cmd_doctor },
 	{ "demo", "", "the whole data path in a simulation, on any Linux",
 	  "A guest, a virtio disk that takes machine addresses only, and what lies between,\n"
 	  "in one process. Data is written and read back, each address is shown.\n",
@@ -114,7 +127,7 @@ static const struct option long_options[] = {
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "recent", no_argument, NULL, OPT_RECENT },
-	{ "addressing", required_argument, NULL, 'a' },
+	{ "addressing", required_argument, NULL, 'g' },
 	{ "protection", required_argument, NULL, 'p' },
 	{ "keep-pages", required_argument, NULL, 'k' },
 	{ "keep-ms", required_argument, NULL, 'm' },
@@ -128,6 +141,9 @@ static const struct option long_options[] = {
 	{ "sim", no_argument, NULL, 'X' },
 	{ "chaos", no_argument, NULL, 'C' },
 	{ "quiet", no_argument, NULL, 'Q' },
+	{ "explain", required_argument, NULL, 'e' },
+	{ "assignable", required_argument, NULL, 'a' },
+	{ "root", required_argument, NULL, 'r' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
@@ -172,7 +188,7 @@ static bool set_stress_option(struct options *o, int c)
 static bool set_allow_option(struct options *o, int c)
 {
 	switch (c) {
-	case 'a':
+	case 'g':
 		o->addressing = optarg;
 		return true;
 	case 'p':
@@ -189,13 +205,35 @@ static bool set_allow_option(struct options *o, int c)
 	}
 }
 
+/* Those of probe and doctor. 0: taken; 1: none of them. */
+static int set_probe_option(const struct command *cmd, struct options *o, int c)
+{
+	unsigned int needs = c == 'r' ? OPT_ROOT : OPT_PROBE;
+
+	if (c != 'e' && c != 'a' && c != 'r')
+		return 1;
+	if (!(cmd->options & needs))
+		return usage_error(cmd, "does not take that option");
+	if (c == 'r')
+		o->root = optarg;
+	else if (c == 'e')
+		o->explain = optarg;
+	else
+		o->assignable = optarg;
+	return 0;
+}
+
 static int set_option(const struct command *cmd, struct options *o, int c)
 {
 	uint64_t n;
+	int rc = set_probe_option(cmd, o, c);
+
+	if (rc != 1)
+		return rc;
 
 	if (c >= 'A' && c <= 'Z' && !(cmd->options & OPT_STRESS))
 		return usage_error(cmd, "does not take that option");
-	if (c > ' ' && strchr("apkm", c) && !(cmd->options & OPT_ALLOW))
+	if (c > ' ' && strchr("gpkm", c) && !(cmd->options & OPT_ALLOW))
 		return usage_error(cmd, "does not take that option");
 	if (set_stress_option(o, c) || set_allow_option(o, c))
 		return 0;

@@ -1,0 +1,1 @@
+../facts/dom0.sh
