@@ -5,7 +5,7 @@
 #include <errno.h>
 
 /* Operations of one hypercall. */
-#define OPS_PAGES 4u
+#define OPS_PAGES 2u
 #define BATCH ((unsigned int)(OPS_PAGES * XVS_FRAME_SIZE / sizeof(struct hv_map_op)))
 
 _Static_assert(sizeof(struct hv_unmap_op) <= sizeof(struct hv_map_op), "batch");

@@ -10,8 +10,8 @@
 #include <time.h>
 #include <xvshim/xvshim.h>
 
-#define BYTES 32
-enum { DESC = 0, AVAIL = 0x400, USED = 0x800, DATA = 0x1000, SIZE = 0x2000 }; /* of the memory */
+/* Offsets in the memory that the device is given; the data has a page of its own. */
+enum { BYTES = 32, DESC = 0, AVAIL = 0x400, USED = 0x800, DATA = 0x1000, SIZE = 0x2000 };
 
 /* The structure of a type ("Virtio Structure PCI Capabilities"), mapped, or NULL. */
 static volatile void *find(struct xvs_pci *pci, uint8_t type, uint32_t *multiplier)
@@ -43,8 +43,7 @@ static int start(struct xvs_pci *pci, volatile struct virtio_pci_common_cfg *c, 
 	c->device_status = ok;
 	if (rc || c->device_status != ok)
 		return rc ? rc : -EOPNOTSUPP;
-	c->queue_select = 0;
-	c->queue_size = 8;
+	c->queue_select = 0, c->queue_size = 8;
 	c->queue_desc_lo = (uint32_t)(rings + DESC), c->queue_desc_hi = rings >> 32;
 	c->queue_avail_lo = (uint32_t)(rings + AVAIL), c->queue_avail_hi = rings >> 32;
 	c->queue_used_lo = (uint32_t)(rings + USED), c->queue_used_hi = rings >> 32;
@@ -76,25 +75,25 @@ static int fill(struct xvs_pci *pci, char *m, uint64_t rings, uint64_t data)
 
 int main(int argc, char **argv)
 {
-	char why[XVS_WHY_SIZE] = "no memory that a device may write", *m;
-	struct xvs_dma *dma = NULL;
+	char why[XVS_WHY_SIZE] = "usage: virtio_rng SSSS:BB:DD.F";
 	struct xvs_pci *pci = NULL;
+	struct xvs_dma *dma = NULL;
 	struct xvs *xvs = NULL;
-	uint64_t rings, data;
-	int n, rc = argc == 2 ? xvs_open(XVS_MEMORY, &xvs) : -EINVAL;
+	uint64_t rings, data = 0;
+	int n;
 
-	if (rc || (rc = xvs_dma_alloc(xvs, SIZE, &dma)) ||
-	    (rc = xvs_dma_maddr(dma, 0, DATA, &rings, NULL)) ||
-	    (rc = xvs_dma_maddr(dma, DATA, BYTES, &data, NULL)) ||
-	    (rc = xvs_pci_take(argv[1], XVS_PCI_UNBIND, &pci, why, sizeof(why))))
-		return fprintf(stderr, "virtio_rng: %s: %s\n", why, strerror(-rc)), 1;
-	m = xvs_dma_va(dma);
-	n = fill(pci, m, rings, data);
-	printf("%d bytes at machine address 0x%llx:", n, (unsigned long long)data);
-	for (int i = 0; i < BYTES; i++)
-		printf(" %02x", (unsigned char)m[DATA + i]);
-	if ((rc = xvs_pci_release(pci, why, sizeof(why)))) /* it might still write: all stays pinned */
-		return fprintf(stderr, "virtio_rng: %s\n", why), 1;
+	if (argc != 2 || xvs_pci_take(argv[1], XVS_PCI_UNBIND, &pci, why, sizeof(why)))
+		return fprintf(stderr, "%s\n", why), 1;
+	if (!(n = xvs_open(XVS_MEMORY, &xvs)) && !(n = xvs_dma_alloc(xvs, SIZE, &dma)) &&
+	    !(n = xvs_dma_maddr(dma, 0, DATA, &rings, NULL)) &&
+	    !(n = xvs_dma_maddr(dma, DATA, BYTES, &data, NULL)))
+		n = fill(pci, xvs_dma_va(dma), rings, data);
+	n < 0 ? fprintf(stderr, "%s\n", strerror(-n)) :
+		printf("%d bytes at machine address 0x%llx:", n, (unsigned long long)data);
+	for (int i = 0; i < BYTES && n >= 0; i++)
+		printf(" %02x", ((unsigned char *)xvs_dma_va(dma))[DATA + i]);
+	if (xvs_pci_release(pci, why, sizeof(why))) /* it might still write: all stays pinned */
+		return fprintf(stderr, "%s\n", why), 1;
 	xvs_dma_free(dma);
 	return xvs_close(xvs), puts("") < 0 || n != BYTES;
 }
