@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * library_probe BDF: libxvshim on the Xen it runs on, built like any program of another project:
- * the public header, the shared library, and for a second opinion Xen's own library. BDF: a nested
- * device that dom0's virtio-pci has and nobody uses.
+ * library_probe VIRTIO EDU: libxvshim on the Xen it runs on, built like any program of another
+ * project: the public header, the shared library, and for a second opinion Xen's own library.
+ * VIRTIO: the address of a nested device that dom0's virtio-pci has and nobody uses. EDU: that of
+ * QEMU's device of this name, which copies between memory and a buffer of its own.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -114,16 +116,109 @@ static void probe_pci(const char *bdf)
 	      "its driver has it again");
 }
 
+/* QEMU's docs/specs/edu.txt */
+enum {
+	EDU_ID = 0x00, EDU_IRQ_STATUS = 0x24, EDU_IRQ_ACK = 0x64, EDU_FROM = 0x80, EDU_TO = 0x88,
+	EDU_COUNT = 0x90, EDU_COMMAND = 0x98, EDU_BUFFER = 0x40000,
+	EDU_START = 1, EDU_TO_MEMORY = 2, EDU_IRQ = 4,
+};
+
+struct edu {
+	struct xvs_pci *pci;
+	volatile char *bar;
+};
+
+static volatile uint32_t *reg32(struct edu *e, unsigned int at)
+{
+	return (volatile uint32_t *)(e->bar + at);
+}
+
+static volatile uint64_t *reg64(struct edu *e, unsigned int at)
+{
+	return (volatile uint64_t *)(e->bar + at);
+}
+
+/* One copy of a page, awaited by interrupt. */
+static bool copy(struct edu *e, uint64_t from, uint64_t to, unsigned int direction)
+{
+	struct pollfd p = { .fd = xvs_pci_irq_fd(e->pci), .events = POLLIN };
+	bool came;
+
+	*reg64(e, EDU_FROM) = from;
+	*reg64(e, EDU_TO) = to;
+	*reg64(e, EDU_COUNT) = PAGE;
+	*reg64(e, EDU_COMMAND) = EDU_START | EDU_IRQ | direction;
+	came = poll(&p, 1, 5000) == 1 && xvs_pci_irq_take(e->pci) == 1 &&
+	       xvs_pci_irq_take(e->pci) == 0;
+	*reg32(e, EDU_IRQ_ACK) = *reg32(e, EDU_IRQ_STATUS);
+	return !xvs_pci_irq_unmask(e->pci) && came;
+}
+
+static bool all_are(const char *page, char byte)
+{
+	return page[0] == byte && !memcmp(page, page + 1, PAGE - 1);
+}
+
+static void probe_copies(struct edu *e, struct xvs_dma *dma)
+{
+	char *va = xvs_dma_va(dma);
+	uint64_t from, to;
+
+	check(!xvs_dma_maddr(dma, 0, PAGE, &from, NULL) &&
+		      !xvs_dma_maddr(dma, 2 * PAGE, PAGE, &to, NULL),
+	      "two pages for a device");
+	for (unsigned int i = 0; i < PAGE; i++)
+		va[i] = (char)(i * 7 + i / 256);
+	memset(va + 2 * PAGE, 'a', PAGE);
+	check(!xvs_pci_bus_master(e->pci, true) && copy(e, from, EDU_BUFFER, 0) &&
+		      copy(e, EDU_BUFFER, to, EDU_TO_MEMORY) && !memcmp(va, va + 2 * PAGE, PAGE),
+	      "a device copies one to the other by their machine addresses, with interrupts");
+	check(all_are(va + PAGE, 0), "and leaves the page between alone");
+	memset(va + 2 * PAGE, 'a', PAGE);
+	check(!xvs_pci_bus_master(e->pci, false) && copy(e, EDU_BUFFER, to, EDU_TO_MEMORY) &&
+		      all_are(va + 2 * PAGE, 'a'),
+	      "without bus mastering it copies nothing");
+}
+
+static void probe_edu(const char *bdf)
+{
+	char why[XVS_WHY_SIZE] = "", path[96], driver[256];
+	volatile void *va = NULL;
+	struct edu e = { 0 };
+	struct xvs_dma *dma;
+	struct xvs *xvs;
+	int rc;
+
+	if (xvs_open(XVS_MEMORY, &xvs) || xvs_dma_alloc(xvs, 3 * PAGE, &dma) ||
+	    xvs_pci_take(bdf, 0, &e.pci, why, sizeof(why)))
+		return check(false, why);
+	check(!*xvs_pci_driver(e.pci) && xvs_pci_bar_size(e.pci, 0) == 1 << 20 &&
+		      !xvs_pci_bar(e.pci, 0, &va),
+	      "a device that is no virtio device and has no driver");
+	e.bar = va;
+	check((*reg32(&e, EDU_ID) & 0xff) == 0xed, "it answers");
+	probe_copies(&e, dma);
+	rc = xvs_pci_reset(e.pci);
+	check(rc == -EOPNOTSUPP || !rc, rc ? "the kernel knows no reset of it" : "reset");
+	xvs_pci_bus_master(e.pci, true);
+	check(!xvs_pci_release(e.pci, why, sizeof(why)), "released");
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", bdf);
+	check(readlink(path, driver, sizeof(driver)) < 0 && errno == ENOENT, "to no driver");
+	xvs_dma_free(dma);
+	xvs_close(xvs);
+}
+
 int main(int argc, char **argv)
 {
 	struct xvs *xvs;
 
-	if (xvs_open(XVS_MEMORY | XVS_OWN | XVS_GRANTS, &xvs) || argc != 2)
+	if (argc != 3 || xvs_open(XVS_MEMORY | XVS_OWN | XVS_GRANTS, &xvs))
 		return perror("library_probe"), 1;
 	probe_memory(xvs);
 	probe_grants(xvs);
 	xvs_close(xvs);
 	probe_pci(argv[1]);
+	probe_edu(argv[2]);
 	printf("library_probe: %u failures\n", failures);
 	return failures != 0;
 }

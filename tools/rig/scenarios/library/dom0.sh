@@ -4,10 +4,10 @@
 # the device: chance from one, and from the other exactly the bytes that the host gave it.
 set -euo pipefail
 
-read -r chance zeroes <<<"$RIG_BDFS"
+read -r chance zeroes edu <<<"$RIG_BDFS"
 in=/usr/libexec/xvshim
 before=$(rig-grants 0)
-"$in/library_probe" "$chance"
+"$in/library_probe" "$chance" "$edu"
 
 first=$("$in/virtio_rng" "$chance")
 second=$("$in/virtio_rng" "$chance")
@@ -20,10 +20,11 @@ done
 [ "${first#*: }" != "${second#*: }" ]
 [[ ${known#*: } =~ ^(00\ ?){32}$ ]]
 
-for bdf in $RIG_BDFS; do
+for bdf in "$chance" "$zeroes"; do
 	driver=$(basename "$(readlink /sys/bus/pci/devices/"$bdf"/driver)")
 	[ "$driver" = virtio-pci ] || { echo "$bdf: driver $driver"; exit 1; }
 done
 after=$(rig-grants 0)
 [ "$before" = "$after" ] || { echo "dom0's own entries in use: before $before, after $after"; exit 1; }
+echo "verified: a device copies between pages named by their machine addresses"
 echo "verified: a program of less than 100 lines reads nested virtio-rng devices by machine addresses"
