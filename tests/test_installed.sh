@@ -56,6 +56,8 @@ $CC -std=c11 -pedantic -Wall -Wextra -Werror -I"$include" -fsyntax-only "$dir/al
 if $CC -x c++ -fsyntax-only /dev/null 2>/dev/null; then
 	$CC -x c++ -Wall -Werror -I"$include" -fsyntax-only "$dir/alone.c" ||
 		fail "the header does not compile as C++"
+else
+	echo "no C++ compiler here: the header was not tried as C++"
 fi
 
 # The example, short as it is to stay, with the flags that pkg-config gives.

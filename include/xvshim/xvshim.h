@@ -96,8 +96,9 @@ int xvs_dma_maddr(const struct xvs_dma *dma, size_t offset, size_t len, uint64_t
  * The machine address of own memory; len and contiguous as above. The memory is present and locked,
  * and that alone does not keep the kernel from migrating it: it has to be of a kind that is not
  * migrated, else the address is true for now and no longer. The library cannot tell.
- * -EFAULT: no page is there; -ENXIO: no memory of this domain; -EXDEV: a page of another
- * domain, or not contiguous; -EOPNOTSUPP: not a PV domain; -EAGAIN: the table kept changing.
+ * -EFAULT: no page is there; -EACCES: not privileged to see frames; -ENXIO: no memory of this
+ * domain; -EXDEV: a page of another domain, or not contiguous; -EOPNOTSUPP: not a PV domain; -EAGAIN:
+ * the table kept changing.
  */
 int xvs_translate(struct xvs *xvs, const void *va, size_t len, uint64_t *maddr,
 		  size_t *contiguous);
@@ -131,7 +132,7 @@ struct xvs_grant {
  * Maps n pages for devices, many with one hypercall, nothing into this process. 0: all are mapped.
  * Otherwise the first error; those with a handle are mapped all the same, to be used or unmapped.
  * Of one page: -ENOENT no such reference; -EIO it is not granted, not to this domain, or read-only;
- * -ESRCH no such domain; -ENXIO no such page; -ENOSPC no handles left.
+ * -ESRCH no such domain; -ENXIO no such page; -ENOSPC no handles left; -ECANCELED not tried.
  */
 int xvs_grant_map(struct xvs *xvs, struct xvs_grant *grant, unsigned int n);
 

@@ -9,6 +9,8 @@
 #define BATCH ((unsigned int)(OPS_PAGES * XVS_FRAME_SIZE / sizeof(struct hv_map_op)))
 
 _Static_assert(sizeof(struct hv_unmap_op) <= sizeof(struct hv_map_op), "batch");
+/* Programs keep arrays of them in files. */
+_Static_assert(sizeof(struct xvs_grant) == 24, "public layout");
 
 /* No device reads operations, and a pin would outlive a process that is killed. */
 static int unpin_ops(struct xvs *xvs)
