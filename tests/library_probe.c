@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <xengnttab.h>
 #include <xvshim/xvshim.h>
@@ -96,6 +98,30 @@ static void probe_grants(struct xvs *xvs)
 	      "what was granted for reading is not mapped for writing");
 	xengntshr_unshare(shr, va, GRANTS);
 	xengntshr_close(shr);
+}
+
+/* What is killed leaves its memory pinned, and its successor undoes that by what was written down. */
+static void probe_successor(void)
+{
+	struct xvs_grant *pin = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+				     -1, 0);
+	struct xvs_dma *dma;
+	struct xvs *xvs;
+	int status = 0;
+	pid_t pid = fork();
+
+	if (!pid) {
+		if (!xvs_open(XVS_MEMORY | XVS_GRANTS, &xvs) && !xvs_dma_alloc(xvs, 8 * PAGE, &dma) &&
+		    !xvs_grant_unmap(xvs, NULL, 0) && xvs_dma_pins(dma, pin, 8) == 8)
+			kill(getpid(), SIGKILL);
+		_exit(1);
+	}
+	waitpid(pid, &status, 0);
+	check(WIFSIGNALED(status) && !xvs_open(XVS_GRANTS, &xvs) &&
+		      !xvs_grant_unmap(xvs, pin, 8) && pin[7].handle == XVS_NO_HANDLE,
+	      "pins of a process that was killed are undone by its successor");
+	xvs_close(xvs);
+	munmap(pin, PAGE);
 }
 
 static void probe_pci(const char *bdf)
@@ -217,6 +243,7 @@ int main(int argc, char **argv)
 	probe_memory(xvs);
 	probe_grants(xvs);
 	xvs_close(xvs);
+	probe_successor();
 	probe_pci(argv[1]);
 	probe_edu(argv[2]);
 	printf("library_probe: %u failures\n", failures);
