@@ -106,7 +106,7 @@ static void probe_successor(void)
 	struct xvs_grant *pin = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 				     -1, 0);
 	struct xvs_dma *dma;
-	struct xvs *xvs;
+	struct xvs *xvs = NULL;
 	int status = 0;
 	pid_t pid = fork();
 
