@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/pci_regs.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
@@ -101,20 +102,65 @@ static void probe_checks(const char *bdf, const char *disk)
 		    "check: %s%s is a virtio disk of %s", why, info.bdf, info.driver);
 }
 
-static bool take(const char *bdf, char driver[PCI_NAME_SIZE])
+static struct xvs_pci *take(const char *bdf, const char *disk)
 {
-	char why[160] = "";
-	int rc = xpci_take(bdf, false, driver, why, sizeof(why));
+	struct xvs_pci *pci = NULL;
+	char why[XVS_WHY_SIZE] = "", path[64];
+	int fd, rc = xvs_pci_take(bdf, 0, &pci, why, sizeof(why));
 
-	probe_check(rc == -EBUSY, "take unless told so: %s", why);
-	rc = xpci_take(bdf, true, driver, why, sizeof(why));
-	if (!probe_check(!rc && !strcmp(driver, "virtio-pci"), "take from %s: %s", driver,
-			 rc ? why : "done"))
-		return false;
-	rc = xpci_take(bdf, true, driver, why, sizeof(why));
-	probe_check(!rc && !strcmp(driver, "virtio-pci"), "take once more: earlier driver %s",
-		    driver);
-	return true;
+	probe_check(rc == -EBUSY && !pci, "take unless told so: %s", why);
+	snprintf(path, sizeof(path), "/dev/%s", disk);
+	fd = open(path, O_RDONLY | O_EXCL);
+	rc = xvs_pci_take(bdf, XVS_PCI_UNBIND, &pci, why, sizeof(why));
+	probe_check(fd >= 0 && rc == -EBUSY && !pci, "take what is in use: %s", why);
+	close(fd);
+	rc = xvs_pci_take(bdf, XVS_PCI_UNBIND, &pci, why, sizeof(why));
+	if (!probe_check(!rc && !strcmp(xvs_pci_driver(pci), "virtio-pci"), "take: %s",
+			 rc ? why : xvs_pci_driver(pci)))
+		return NULL;
+	xvs_pci_close(pci);
+	rc = xvs_pci_take(bdf, XVS_PCI_UNBIND, &pci, why, sizeof(why));
+	probe_check(rc == -EBUSY, "take what another program may have: %s", why);
+	rc = xvs_pci_take(bdf, XVS_PCI_RESUME, &pci, why, sizeof(why));
+	if (!probe_check(!rc && !strcmp(xvs_pci_driver(pci), "uio_pci_generic"), "resume: %s",
+			 rc ? why : xvs_pci_driver(pci)))
+		return NULL;
+	return pci;
+}
+
+static uint16_t command(struct xvs_pci *pci)
+{
+	uint16_t value = 0;
+
+	xvs_pci_config_read(pci, PCI_COMMAND, &value, sizeof(value));
+	return value;
+}
+
+static void probe_config(struct xvs_pci *pci)
+{
+	uint16_t vendor = 0, line = 0;
+	volatile void *va;
+	uint8_t byte = 0;
+
+	probe_check(!xvs_pci_config_read(pci, PCI_VENDOR_ID, &vendor, 2) && vendor == 0x1af4 &&
+			    xvs_pci_config_read(pci, 4096, &vendor, 2) == -ERANGE,
+		    "config space is read, and has an end");
+	probe_check(xvs_pci_config_write(pci, PCI_COMMAND, &vendor, 2) == -EPERM &&
+			    xvs_pci_config_write(pci, PCI_COMMAND + 1, &byte, 1) == -EPERM &&
+			    xvs_pci_config_write(pci, 0, &vendor, 8) == -EPERM,
+		    "the command register is not written by accident");
+	byte = 0x5a;
+	xvs_pci_config_read(pci, PCI_CACHE_LINE_SIZE, &line, 1);
+	probe_check(!xvs_pci_config_write(pci, PCI_CACHE_LINE_SIZE, &byte, 1) &&
+			    !xvs_pci_config_read(pci, PCI_CACHE_LINE_SIZE, &byte, 1) &&
+			    byte == 0x5a && !xvs_pci_config_write(pci, PCI_CACHE_LINE_SIZE, &line, 1),
+		    "but others are");
+	probe_check(!(command(pci) & PCI_COMMAND_MASTER), "bus mastering is off at first");
+	probe_check(!xvs_pci_bus_master(pci, true) && command(pci) & PCI_COMMAND_MASTER &&
+			    !xvs_pci_bus_master(pci, false) && !(command(pci) & PCI_COMMAND_MASTER),
+		    "and goes on and off");
+	probe_check(!xvs_pci_bar_size(pci, 6) && xvs_pci_bar(pci, 6, &va) == -ENOENT,
+		    "there are six BARs");
 }
 
 static bool start(struct disk *d)
@@ -241,13 +287,13 @@ static void drive(struct disk *d, const char *expect)
 
 static void give_back(const char *bdf, const char *driver, const char *expect)
 {
-	char why[160] = "", disk[32], data[DATA], now[PCI_NAME_SIZE];
-	int rc = xpci_release(bdf, "no-such-driver", why, sizeof(why));
+	char why[XVS_WHY_SIZE] = "", disk[32], data[DATA], now[PCI_NAME_SIZE];
+	int rc = xvs_pci_give_back(bdf, "no-such-driver", why, sizeof(why));
 
 	probe_check(rc == -ENOENT, "give to a driver that is not there: %s", why);
-	rc = xpci_release(bdf, driver, why, sizeof(why));
+	rc = xvs_pci_give_back(bdf, driver, why, sizeof(why));
 	probe_check(!rc, "give back to %s: %s", driver, rc ? why : "done");
-	rc = xpci_release(bdf, driver, why, sizeof(why));
+	rc = xvs_pci_give_back(bdf, driver, why, sizeof(why));
 	probe_check(!rc, "give back once more");
 	for (int i = 0; i < 20 && !find_disk(bdf, disk); i++)
 		usleep(100000);
@@ -256,19 +302,32 @@ static void give_back(const char *bdf, const char *driver, const char *expect)
 		    "dom0's %s has it again", now);
 }
 
+/* What was resumed goes back to where it was found: uio_pci_generic keeps it. */
+static void release(struct xvs_pci *pci, const char *bdf)
+{
+	char why[XVS_WHY_SIZE] = "", now[PCI_NAME_SIZE];
+	int rc = xvs_pci_release(pci, why, sizeof(why));
+
+	probe_check(!rc && !pci_driver(bdf, now) && !strcmp(now, "uio_pci_generic"), "release: %s",
+		    rc ? why : now);
+}
+
 void probe_pci(struct hv *hv, const char *bdf)
 {
-	char driver[PCI_NAME_SIZE] = "", disk[32], expect[DATA], why[160] = "";
 	struct disk d = { .dev = NULL };
+	char disk[32], expect[DATA];
+	struct xvs_pci *pci;
 
 	if (!probe_check(find_disk(bdf, disk) && read_disk(disk, expect), "dom0 reads it first"))
 		return;
 	probe_checks(bdf, disk);
-	if (!take(bdf, driver))
+	pci = take(bdf, disk);
+	if (!pci)
 		return;
+	probe_config(pci);
 	if (!probe_need(hv->ops->dma_alloc(hv, PAGES, &d.dma), "dma_alloc"))
-		goto err_give_back;
-	if (!probe_check(!xpci_open(bdf, &d.dev, why, sizeof(why)), "open %s", why))
+		goto err_release;
+	if (!probe_need(xpci_open(pci, &d.dev), "xpci_open"))
 		goto err_free;
 	probe_check(d.dev->device_id == 2 && d.dev->num_queues >= 1, "type %u, %u queues",
 		    d.dev->device_id, d.dev->num_queues);
@@ -276,6 +335,7 @@ void probe_pci(struct hv *hv, const char *bdf)
 	d.dev->ops->close(d.dev);
 err_free:
 	hv->ops->dma_free(hv, &d.dma);
-err_give_back:
-	give_back(bdf, driver, expect);
+err_release:
+	release(pci, bdf);
+	give_back(bdf, "virtio-pci", expect);
 }

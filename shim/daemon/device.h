@@ -21,7 +21,7 @@
 #include "daemon/nodes.h"
 #include "daemon/source.h"
 #include "daemon/worker.h"
-#include "hv/hv.h"
+#include "lib/internal.h"
 #include "mem/journal.h"
 #include "util/log.h"
 
@@ -81,7 +81,8 @@ struct kdev {
 
 	struct source src;
 	uint32_t device_id; /* virtio device type */
-	struct hv_dma dma;  /* va NULL: none */
+	struct xvs_dma *memory; /* NULL: none */
+	struct hv_dma dma;      /* its pages; va NULL: none */
 	struct journal journal; /* data NULL: none */
 	struct allow allow; /* what the guest is offered */
 	struct fe_nodes nodes;

@@ -63,31 +63,28 @@ int kdev_fresh_journal(struct kdev *d)
 
 int kdev_open_dma(struct kdev *d)
 {
-	struct hv *hv = d->keeper->hv;
 	unsigned int npages = session_dma_pages(d->src.dev);
 	int rc;
 
 	if (npages > JOURNAL_DMA_PAGES_MAX)
 		return fail(d, -E2BIG, "the device's queues need more DMA memory than allowed");
-	rc = hv->ops->dma_alloc(hv, npages, &d->dma);
-	if (rc) {
-		memset(&d->dma, 0, sizeof(d->dma));
+	rc = xvs_dma_alloc(d->keeper->xvs, (size_t)npages * XVS_FRAME_SIZE, &d->memory);
+	if (rc)
 		return fail(d, rc, "no DMA memory (see the limit of module xen_gntalloc)");
-	}
+	d->dma = *xvs_dma_pages(d->memory);
 	return 0;
 }
 
 void kdev_drop_dma(struct kdev *d)
 {
-	struct hv *hv = d->keeper->hv;
-
-	if (!d->dma.va)
+	if (!d->memory)
 		return;
 	/* In this order: the next keeper must never unmap a handle that is somebody else's by
 	 * then. Killed in between, a few pages of our own stay pinned, no guest's. */
 	if (d->journal.data)
 		journal_forget_dma(&d->journal);
-	hv->ops->dma_free(hv, &d->dma);
+	xvs_dma_free(d->memory);
+	d->memory = NULL;
 	memset(&d->dma, 0, sizeof(d->dma));
 }
 

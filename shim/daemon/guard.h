@@ -13,7 +13,7 @@
 #ifndef XVS_DAEMON_GUARD_H
 #define XVS_DAEMON_GUARD_H
 
-#include "dev/pci_sysfs.h"
+#include "lib/pci_sysfs.h"
 
 #include <ev.h>
 #include <stdbool.h>

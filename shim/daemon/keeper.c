@@ -244,6 +244,11 @@ static int open_hv(struct keeper *k, char *why, size_t size)
 		snprintf(why, size, "no access to Xen: %s", next_step(rc));
 		return rc;
 	}
+	rc = xvs_open_hv(k->hv, XVS_MEMORY, &k->xvs);
+	if (rc) {
+		snprintf(why, size, "%s", strerror(-rc));
+		return rc;
+	}
 	/* A relative path: of this domain. */
 	rc = k->hv->ops->store_read(k->hv, 0, "domid", &text);
 	if (!rc) {
@@ -345,10 +350,12 @@ void keeper_close(struct keeper *k)
 	ev_timer_stop(k->loop, &k->quit_limit);
 	ev_signal_stop(k->loop, &k->term);
 	ev_signal_stop(k->loop, &k->intr);
+	xvs_close(k->xvs);
 	if (k->hv)
 		hv_close(k->hv);
 	if (k->lock_fd >= 0)
 		close(k->lock_fd);
+	k->xvs = NULL;
 	k->hv = NULL;
 	k->lock_fd = -1;
 }

@@ -20,6 +20,7 @@ struct keeper {
 	struct conf conf;
 	const struct hv_ops *ops;
 	struct hv *hv;
+	struct xvs *xvs; /* the library, on hv */
 	struct ev_loop *loop;
 	uint16_t self; /* own domain */
 	char be_root[PATH_SIZE];

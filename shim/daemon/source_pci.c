@@ -3,6 +3,7 @@
 #include "daemon/source.h"
 
 #include "dev/virtio_pci.h"
+#include "lib/uio.h"
 #include "survey/survey.h"
 
 #include <errno.h>
@@ -55,7 +56,7 @@ static int pci_source_check(struct source *src, bool take, struct source_facts *
 	snprintf(facts->driver, sizeof(facts->driver), "%s", info.driver);
 	if (!rc)
 		rc = ask_policy(info.bdf, &facts->reason, why, size);
-	if (rc || take || !info.driver[0] || !strcmp(info.driver, "uio_pci_generic"))
+	if (rc || take || !info.driver[0] || !strcmp(info.driver, UIO_DRIVER))
 		return rc;
 	snprintf(why, size,
 		 "%s is held by this domain's driver %s; nothing uses it: --take takes it from "
@@ -64,27 +65,59 @@ static int pci_source_check(struct source *src, bool take, struct source_facts *
 	return -EBUSY;
 }
 
-static int pci_source_take(struct source *src, bool take, char *why, size_t size)
+static struct xvs_pci *pci_of(const struct source *src)
 {
-	return xpci_take(bdf_of(src), take, src->earlier, why, size);
+	return src->priv;
 }
 
-static int pci_source_open(struct source *src, char *why, size_t size)
+/* Taken already means taken by an earlier keeper, or by hand: `earlier` stays what it is. */
+static int pci_source_take(struct source *src, bool take, char *why, size_t size)
 {
-	return xpci_open(bdf_of(src), &src->dev, why, size);
+	unsigned int flags = XVS_PCI_RESUME | (take ? XVS_PCI_UNBIND : 0);
+	struct xvs_pci *pci;
+	int rc;
+
+	if (src->priv)
+		return 0;
+	rc = xvs_pci_take(bdf_of(src), flags, &pci, why, size);
+	if (rc)
+		return rc;
+	src->priv = pci;
+	if (strcmp(xvs_pci_driver(pci), UIO_DRIVER))
+		snprintf(src->earlier, sizeof(src->earlier), "%s", xvs_pci_driver(pci));
+	return 0;
 }
 
 static void pci_source_close(struct source *src)
 {
-	src->dev->ops->close(src->dev);
+	if (src->dev)
+		src->dev->ops->close(src->dev);
+	xvs_pci_close(pci_of(src));
 	src->dev = NULL;
+	src->priv = NULL;
+}
+
+static int pci_source_open(struct source *src, char *why, size_t size)
+{
+	int rc = pci_source_take(src, false, why, size);
+
+	if (rc)
+		return rc;
+	rc = xpci_open(pci_of(src), &src->dev);
+	if (!rc)
+		return 0;
+	snprintf(why, size, "%s: cannot drive it: %s", src->text, strerror(-rc));
+	pci_source_close(src);
+	return rc;
 }
 
 static int pci_source_release(struct source *src, char *why, size_t size)
 {
+	/* Taken, but never opened. */
+	pci_source_close(src);
 	if (!pci_exists(bdf_of(src)))
 		return 0;
-	return xpci_release(bdf_of(src), src->earlier, why, size);
+	return xvs_pci_give_back(bdf_of(src), src->earlier, why, size);
 }
 
 static bool pci_source_present(const struct source *src)

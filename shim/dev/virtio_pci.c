@@ -3,20 +3,14 @@
  * The registers of a modern virtio-pci device ("PCI Device Layout") from user space, interrupt
  * by INTx through UIO.
  */
-#include "dev/mmio.h"
-#include "dev/uio.h"
 #include "dev/xpci.h"
+#include "lib/mmio.h"
 
 #include <errno.h>
-#include <linux/pci_regs.h>
 #include <linux/virtio_pci.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
 
-#define RESET_TIMEOUT_MS 1000
 #define GENERATION_TRIES 64
 /* What reads as this is no device any more: a surprise removal. */
 #define GONE8 0xff
@@ -37,43 +31,9 @@ static void xpci_set_status(struct xdev *dev, uint8_t status)
 	mmio_write8(xpci(dev)->common + VIRTIO_PCI_COMMON_STATUS, status);
 }
 
-static long ms_since(const struct timespec *start)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (now.tv_sec - start->tv_sec) * 1000 + (now.tv_nsec - start->tv_nsec) / 1000000;
-}
-
-/*
- * All ones may be a device that is gone, one whose memory decoding is off, or one that lies. Only
- * if config space does not know it either can it write nothing any more.
- */
-static int gone_or_silent(struct xdev *dev)
-{
-	uint16_t vendor;
-
-	if (pread(xpci(dev)->config, &vendor, sizeof(vendor), PCI_VENDOR_ID) != sizeof(vendor))
-		return -ENODEV;
-	return vendor == GONE16 ? -ENODEV : -ETIMEDOUT;
-}
-
 static int xpci_reset(struct xdev *dev)
 {
-	const struct timespec step = { .tv_nsec = 500 * 1000 };
-	struct timespec start;
-	uint8_t status;
-
-	xpci_set_status(dev, 0);
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	while ((status = xpci_get_status(dev)) != 0) {
-		if (status == GONE8)
-			return gone_or_silent(dev);
-		if (ms_since(&start) >= RESET_TIMEOUT_MS)
-			return -ETIMEDOUT;
-		nanosleep(&step, NULL);
-	}
-	return 0;
+	return xvs_pci_reset(xpci(dev)->pci);
 }
 
 static uint64_t xpci_get_features(struct xdev *dev)
@@ -236,17 +196,7 @@ static void xpci_notify(struct xdev *dev, unsigned int index)
 
 static int xpci_irq_fd(struct xdev *dev)
 {
-	return xpci(dev)->uio;
-}
-
-int xpci_write_command(struct xpci *x)
-{
-	uint16_t le = htole16(x->command);
-	ssize_t put = pwrite(x->config, &le, sizeof(le), PCI_COMMAND);
-
-	if (put < 0)
-		return -errno;
-	return put == sizeof(le) ? 0 : -EIO;
+	return xvs_pci_irq_fd(xpci(dev)->pci);
 }
 
 /*
@@ -256,7 +206,7 @@ int xpci_write_command(struct xpci *x)
 static int xpci_irq_ack(struct xdev *dev)
 {
 	struct xpci *x = xpci(dev);
-	int rc = uio_take_irq(x->uio);
+	int rc = xvs_pci_irq_take(x->pci);
 	uint8_t cause;
 
 	if (rc <= 0)
@@ -264,7 +214,7 @@ static int xpci_irq_ack(struct xdev *dev)
 	cause = mmio_read8(x->isr);
 	if (cause == GONE8)
 		return -ENODEV;
-	rc = xpci_write_command(x);
+	rc = xvs_pci_irq_unmask(x->pci);
 	return rc ? rc : cause & (XDEV_IRQ_QUEUE | XDEV_IRQ_CONFIG);
 }
 
@@ -272,13 +222,6 @@ static void xpci_close(struct xdev *dev)
 {
 	struct xpci *x = xpci(dev);
 
-	for (int i = 0; i < PCI_NR_BARS; i++)
-		if (x->bar[i].va)
-			munmap(x->bar[i].va, x->bar[i].len);
-	if (x->config >= 0)
-		close(x->config);
-	if (x->uio >= 0)
-		close(x->uio);
 	free(x->doorbell);
 	free(x);
 }

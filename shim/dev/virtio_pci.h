@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A nested virtio-pci device, modern interface: look at it, take it from dom0's driver, drive it
- * as a struct xdev, give it back.
+ * A nested virtio-pci device, modern interface: look at it, and drive it as a struct xdev. The
+ * library takes it from dom0's driver and gives it back.
  *
  * Errors: negative errno, and where there is a parameter `why`, one line for the user. Nothing
  * here logs.
@@ -10,7 +10,9 @@
 #define XVS_DEV_VIRTIO_PCI_H
 
 #include "dev/dev.h"
-#include "dev/pci_sysfs.h"
+#include "lib/pci_sysfs.h"
+
+#include <xvshim/xvshim.h>
 
 struct xpci_info {
 	char bdf[PCI_BDF_SIZE];
@@ -29,27 +31,12 @@ struct xpci_info {
 int xpci_check(const char *bdf, struct xpci_info *info, char *why, size_t size);
 
 /*
- * Gives the device to uio_pci_generic. driver: in, what was recorded earlier, or empty; out, who
- * held it before, as xpci_release wants it; unchanged when the device was taken already. With
- * unbind false, a device that a driver holds is refused (-EBUSY). -ENOENT: the module
- * uio_pci_generic is not loaded. All is undone on failure. Does not look whether the device is
- * in use: xpci_check does.
+ * Drives a device that was taken (xvs_pci_take), which stays the caller's, open for longer than
+ * *dev. Nothing is reset; bus mastering is on afterwards. The operations open no file and work in a
+ * forked child as well; of two processes only one may use it at a time. queue_size_max is right
+ * after a reset.
  */
-int xpci_take(const char *bdf, bool unbind, char driver[PCI_NAME_SIZE], char *why, size_t size);
-
-/*
- * Gives it back to the driver, or to none. Nothing to do is success; -EBUSY when a third driver
- * has it; -ENOENT when the driver is not loaded (the device is free then).
- */
-int xpci_release(const char *bdf, const char *driver, char *why, size_t size);
-
-/*
- * Drives a device that was taken. Nothing is reset, but the registers are mapped, memory access
- * and bus mastering are on, and so is the interrupt. The operations need no file but those
- * opened here (read and pwrite on them), and work in a forked child as well; of two processes
- * only one may use it at a time. queue_size_max is right after a reset.
- */
-int xpci_open(const char *bdf, struct xdev **dev, char *why, size_t size);
+int xpci_open(struct xvs_pci *pci, struct xdev **dev);
 
 /*
  * The feature bits a device offers, without taking it. may_select false: nothing is written, for

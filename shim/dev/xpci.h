@@ -5,24 +5,14 @@
 
 #include "dev/virtio_pci.h"
 
-struct xpci_map {
-	void *va;
-	size_t len;
-};
-
 struct xpci {
 	struct xdev dev;
-	int uio, config;
-	uint16_t command; /* of PCI config space, with the interrupt enabled */
-	struct xpci_map bar[PCI_NR_BARS];
+	struct xvs_pci *pci; /* not ours */
 	volatile uint8_t *common, *notify, *isr, *device;
 	uint32_t notify_len, notify_multiplier;
 	volatile uint8_t **doorbell; /* of each queue that was enabled */
 };
 
 extern const struct xdev_ops xpci_ops;
-
-/* Also unmasks the interrupt, which the kernel masks in this register when it comes. */
-int xpci_write_command(struct xpci *x);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a PCI function is, and whether dom0 uses what stands behind it. */
-#include "dev/dev_use.h"
-#include "dev/virtio_cap.h"
 #include "dev/virtio_pci.h"
+#include "lib/dev_use.h"
+#include "lib/virtio_cap.h"
 
 #include <errno.h>
 #include <linux/pci_regs.h>

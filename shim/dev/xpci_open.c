@@ -1,81 +1,44 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Opening a device that was taken: its files, its registers, bus mastering. */
-#include "dev/mmio.h"
-#include "dev/uio.h"
-#include "dev/virtio_cap.h"
+/* Opening a device that was taken: its registers, its type. */
 #include "dev/xpci.h"
+#include "lib/mmio.h"
+#include "lib/virtio_cap.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <linux/virtio_pci.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-/* What config space and sysfs say, read once. */
+/* What config space says, read once. */
 struct facts {
-	char bdf[PCI_BDF_SIZE];
 	uint8_t cfg[PCI_CONFIG_SIZE];
-	struct pci_bar bar[PCI_NR_BARS];
 	struct virtio_layout layout;
 };
 
-static size_t offset_in_page(const struct pci_bar *bar)
+static int map_region(struct xpci *x, const struct virtio_region *r, volatile uint8_t **at)
 {
-	return bar->start % (size_t)sysconf(_SC_PAGESIZE);
-}
-
-/* The whole of a BAR and not a page more: the kernel refuses that. */
-static int map_bar(struct xpci *x, const struct facts *facts, unsigned int i)
-{
-	size_t len = offset_in_page(&facts->bar[i]) + facts->bar[i].len;
-	char file[16];
-	int fd, rc = 0;
-	void *va;
-
-	if (x->bar[i].va)
-		return 0;
-	snprintf(file, sizeof(file), "resource%u", i);
-	fd = pci_open(facts->bdf, file, O_RDWR);
-	if (fd < 0)
-		return fd;
-	va = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (va == MAP_FAILED)
-		rc = -errno;
-	else
-		x->bar[i] = (struct xpci_map){ va, len };
-	close(fd);
-	return rc;
-}
-
-static int map_region(struct xpci *x, const struct facts *facts, const struct virtio_region *r,
-		      volatile uint8_t **at)
-{
+	volatile void *va;
 	int rc;
 
 	if (!r->len)
 		return 0;
-	rc = map_bar(x, facts, r->bar);
+	rc = xvs_pci_bar(x->pci, r->bar, &va);
 	if (!rc)
-		*at = (volatile uint8_t *)x->bar[r->bar].va +
-		      offset_in_page(&facts->bar[r->bar]) + r->off;
+		*at = (volatile uint8_t *)va + r->off;
 	return rc;
 }
 
 static int map_registers(struct xpci *x, const struct facts *facts)
 {
 	const struct virtio_layout *l = &facts->layout;
-	int rc = map_region(x, facts, &l->common, &x->common);
+	int rc = map_region(x, &l->common, &x->common);
 
 	if (!rc)
-		rc = map_region(x, facts, &l->notify, &x->notify);
+		rc = map_region(x, &l->notify, &x->notify);
 	if (!rc)
-		rc = map_region(x, facts, &l->isr, &x->isr);
+		rc = map_region(x, &l->isr, &x->isr);
 	if (!rc)
-		rc = map_region(x, facts, &l->device, &x->device);
+		rc = map_region(x, &l->device, &x->device);
 	x->notify_len = l->notify.len;
 	x->notify_multiplier = l->notify_multiplier;
 	return rc;
@@ -86,31 +49,20 @@ static uint16_t config16(const struct facts *facts, unsigned int off)
 	return (uint16_t)(facts->cfg[off] | facts->cfg[off + 1] << 8);
 }
 
-static int gather(const char *bdf, struct facts *facts)
+static int gather(struct xvs_pci *pci, struct facts *facts)
 {
-	int rc = pci_bdf_parse(bdf, facts->bdf);
+	struct pci_bar bar[PCI_NR_BARS] = { 0 };
+	int rc = xvs_pci_config_read(pci, 0, facts->cfg, sizeof(facts->cfg));
 
-	if (!rc)
-		rc = pci_config(facts->bdf, facts->cfg, sizeof(facts->cfg));
-	if (!rc && config16(facts, PCI_VENDOR_ID) == 0xffff)
-		rc = -ENODEV;
-	if (!rc)
-		rc = pci_bars(facts->bdf, facts->bar);
-	return rc ? rc : virtio_cap_parse(facts->cfg, facts->bar, &facts->layout);
-}
-
-/* In this order: bus mastering only holds while the UIO file is open. */
-static int open_files(struct xpci *x, const struct facts *facts)
-{
-	x->uio = uio_open(facts->bdf);
-	if (x->uio < 0)
-		return x->uio;
-	x->config = pci_open(facts->bdf, "config", O_RDWR);
-	if (x->config < 0)
-		return x->config;
-	x->command = config16(facts, PCI_COMMAND) | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-	x->command &= (uint16_t)~PCI_COMMAND_INTX_DISABLE;
-	return xpci_write_command(x);
+	if (rc)
+		return rc;
+	if (config16(facts, PCI_VENDOR_ID) == 0xffff)
+		return -ENODEV;
+	for (unsigned int i = 0; i < PCI_NR_BARS; i++) {
+		bar[i].len = xvs_pci_bar_size(pci, i);
+		bar[i].memory = bar[i].len;
+	}
+	return virtio_cap_parse(facts->cfg, bar, &facts->layout);
 }
 
 static int describe(struct xpci *x, const struct facts *facts)
@@ -133,7 +85,7 @@ static int describe(struct xpci *x, const struct facts *facts)
 	return x->doorbell ? 0 : -ENOMEM;
 }
 
-int xpci_open(const char *bdf, struct xdev **dev, char *why, size_t size)
+int xpci_open(struct xvs_pci *pci, struct xdev **dev)
 {
 	struct facts facts;
 	struct xpci *x = calloc(1, sizeof(*x));
@@ -141,11 +93,10 @@ int xpci_open(const char *bdf, struct xdev **dev, char *why, size_t size)
 
 	if (!x)
 		return -ENOMEM;
-	x->uio = -1;
-	x->config = -1;
-	rc = gather(bdf, &facts);
+	x->pci = pci;
+	rc = gather(pci, &facts);
 	if (!rc)
-		rc = open_files(x, &facts);
+		rc = xvs_pci_bus_master(pci, true);
 	if (!rc)
 		rc = map_registers(x, &facts);
 	if (!rc)
@@ -156,7 +107,6 @@ int xpci_open(const char *bdf, struct xdev **dev, char *why, size_t size)
 	return 0;
 
 err_close:
-	snprintf(why, size, "%.32s: cannot open it through UIO: %s", bdf, strerror(-rc));
 	xpci_ops.close(&x->dev);
 	return rc;
 }

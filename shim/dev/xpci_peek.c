@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A device that somebody else may be driving: its feature bits, and its end. */
-#include "dev/mmio.h"
-#include "dev/virtio_cap.h"
+#include "lib/mmio.h"
+#include "lib/virtio_cap.h"
 #include "dev/virtio_pci.h"
 
 #include <errno.h>

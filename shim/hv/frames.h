@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Frame numbers and addresses as distinct types, so that one cannot be passed where another
  * is wanted. The words are those of xen/include/xen/mm.h.

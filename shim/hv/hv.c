@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What all implementations of the seam have in common: opening, closing, and the meaning of
  * the status that Xen leaves in each element of a batch.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The only seam to the hypervisor: one table of batched operations with two implementations,
  * Xen (xen*.c) and a simulation on plain Linux (sim*.c).

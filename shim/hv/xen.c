@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The seam on Xen: opening what the capabilities ask for, and the table. */
 #include "hv/xen.h"
 

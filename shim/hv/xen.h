@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Private to xen*.c: the parts of a handle on Xen. */
 #ifndef XVS_HV_XEN_H
 #define XVS_HV_XEN_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * DMA memory: pages of gntalloc, which the kernel never moves, granted to this very domain. Each
  * grant is then mapped for devices, which yields the machine address, and a handle that keeps

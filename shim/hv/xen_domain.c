@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The one user of libxenctrl, whose ABI changes with every release of Xen. */
 #ifdef HAVE_CONFIG_H
 #include "config.h"

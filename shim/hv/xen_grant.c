@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Grant operations. The operations for devices go straight to Xen, because gntdev knows only
  * host mappings; the arrays of the caller are the hypercall's own arguments.

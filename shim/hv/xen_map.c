@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Mapping frames into this process: own machine frames, and another domain's. */
 #include "hv/xen.h"
 

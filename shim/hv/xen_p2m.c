@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * From an address of this process to its machine frame. The kernel tells the pfn; the mfn stands
  * in the domain's linear p2m, which the kernel publishes for tools through the shared info page:

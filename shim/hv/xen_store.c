@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The store. libxenstore starts a thread of its own with the first watch, so a handle with
  * watches is opened after the last fork or not used across one.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One device: what it is, who holds it, which features it offers; and the facts of it. */
-#include "dev/dev_use.h"
-#include "dev/virtio_cap.h"
+#include "lib/dev_use.h"
+#include "lib/virtio_cap.h"
 #include "dev/virtio_pci.h"
 #include "survey/features.h"
 #include "survey/survey.h"

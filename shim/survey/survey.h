@@ -7,7 +7,7 @@
 #ifndef XVS_SURVEY_SURVEY_H
 #define XVS_SURVEY_SURVEY_H
 
-#include "dev/pci_sysfs.h"
+#include "lib/pci_sysfs.h"
 #include "hv/hv.h"
 #include "policy/policy.h"
 #include "survey/tree.h"

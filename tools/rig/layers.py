@@ -40,7 +40,7 @@ RELEASES = tuple(XEN_VERSION)
 PACKAGES = """
     linux-image-amd64 linux-headers-amd64 initramfs-tools busybox-static zstd
     xen-hypervisor-{xen}-amd64 xen-utils-{xen} xenstore-utils qemu-system-xen
-    gcc libc6-dev make autoconf automake pkg-config
+    gcc libc6-dev make autoconf automake libtool pkg-config
     libxen-dev libev-dev libseccomp-dev libjson-c-dev uthash-dev check
     udev kmod iproute2 procps util-linux mount pciutils strace psmisc
     e2fsprogs xfsprogs fio jq

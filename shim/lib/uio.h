@@ -1,7 +1,7 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The UIO device of a PCI function: its interrupt as a file descriptor. */
-#ifndef XVS_DEV_UIO_H
-#define XVS_DEV_UIO_H
+#ifndef XVS_LIB_UIO_H
+#define XVS_LIB_UIO_H
 
 #include <stdbool.h>
 

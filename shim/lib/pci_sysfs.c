@@ -1,5 +1,5 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "dev/pci_sysfs.h"
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lib/pci_sysfs.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Whether the system uses the disks and network interfaces behind a device. */
-#ifndef XVS_DEV_DEV_USE_H
-#define XVS_DEV_DEV_USE_H
+#ifndef XVS_LIB_DEV_USE_H
+#define XVS_LIB_DEV_USE_H
 
 #include <stddef.h>
 

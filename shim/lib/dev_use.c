@@ -1,5 +1,5 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "dev/dev_use.h"
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lib/dev_use.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,12 +1,12 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Where a modern virtio-pci device keeps its structures ("Virtio Structure PCI Capabilities").
  * Pure: takes the bytes of config space and the lengths of the BARs, opens nothing.
  */
-#ifndef XVS_DEV_VIRTIO_CAP_H
-#define XVS_DEV_VIRTIO_CAP_H
+#ifndef XVS_LIB_VIRTIO_CAP_H
+#define XVS_LIB_VIRTIO_CAP_H
 
-#include "dev/pci_sysfs.h"
+#include "lib/pci_sysfs.h"
 
 struct virtio_region {
 	uint8_t bar;

@@ -1,7 +1,7 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Registers of a device: little endian, each access exactly as wide as it says. */
-#ifndef XVS_DEV_MMIO_H
-#define XVS_DEV_MMIO_H
+#ifndef XVS_LIB_MMIO_H
+#define XVS_LIB_MMIO_H
 
 #include <endian.h>
 #include <stdint.h>

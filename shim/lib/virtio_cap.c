@@ -1,5 +1,5 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "dev/virtio_cap.h"
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lib/virtio_cap.h"
 
 #include <endian.h>
 #include <errno.h>

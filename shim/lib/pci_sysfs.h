@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A PCI function as sysfs shows it. Names are parsed strictly before any of them becomes part of
  * a path. Errors: negative errno.
  */
-#ifndef XVS_DEV_PCI_SYSFS_H
-#define XVS_DEV_PCI_SYSFS_H
+#ifndef XVS_LIB_PCI_SYSFS_H
+#define XVS_LIB_PCI_SYSFS_H
 
 #include <stdbool.h>
 #include <stddef.h>

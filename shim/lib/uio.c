@@ -1,6 +1,6 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "dev/uio.h"
-#include "dev/pci_sysfs.h"
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lib/uio.h"
+#include "lib/pci_sysfs.h"
 
 #include <dirent.h>
 #include <errno.h>
