@@ -102,7 +102,8 @@ static const struct part {
 	void (*close)(struct xen_priv *x);
 } parts[] = {
 	{ HV_CAP_GRANT | HV_CAP_DMA | HV_CAP_DOMAIN, "/dev/xen/privcmd", call_open, call_close },
-	{ HV_CAP_GRANT | HV_CAP_DOMAIN, "/dev/xen/privcmd", xen_fmem_open, xen_fmem_close },
+	{ HV_CAP_GRANT | HV_CAP_DOMAIN | HV_CAP_P2M, "/dev/xen/privcmd", xen_fmem_open,
+	  xen_fmem_close },
 	{ HV_CAP_GRANT, "/dev/xen/gntdev", xen_gnttab_open, xen_gnttab_close },
 	{ HV_CAP_DMA, "/dev/xen/gntalloc", xen_gntshr_open, xen_gntshr_close },
 	{ HV_CAP_EVTCHN, "/dev/xen/evtchn", xen_evtchn_open, xen_evtchn_close },
@@ -204,6 +205,10 @@ static const struct hv_ops xen_ops = {
 	.self_unmap = xen_unmap,
 	.foreign_map = xen_foreign_map,
 	.foreign_unmap = xen_unmap,
+	.p2m_open = xen_guest_p2m_open,
+	.p2m_close = xen_guest_p2m_close,
+	.p2m_sync = xen_guest_p2m_sync,
+	.p2m_leaf = xen_guest_p2m_leaf,
 	.evtchn_fd = xen_evtchn_fd,
 	.evtchn_bind = xen_evtchn_bind,
 	.evtchn_unbind = xen_evtchn_unbind,

@@ -94,3 +94,19 @@ int xen_shared_info_frame(struct xen_priv *x, uint64_t *frame)
 		*frame = a.shared_info_frame;
 	return rc;
 }
+
+int xen_guest_shared_info(uint16_t domid, uint64_t *frame)
+{
+	xc_interface *xch = xc_interface_open(xen_quiet(), xen_quiet(), 0);
+	struct answer a = { 0 };
+	int rc;
+
+	if (!xch)
+		return -errno;
+	rc = ask(xch, domid, &a);
+	xc_interface_close(xch);
+	if (!rc)
+		rc = a.info.hvm ? -EOPNOTSUPP : a.info.dying ? -ESRCH : 0;
+	*frame = a.shared_info_frame;
+	return rc;
+}
