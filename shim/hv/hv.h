@@ -28,7 +28,7 @@ enum hv_caps {
 	HV_CAP_STORE = 4,
 	HV_CAP_DOMAIN = 8, /* domain information, own p2m */
 	HV_CAP_DMA = 16,   /* allocate DMA memory */
-	HV_CAP_P2M = 32,   /* read another domain's p2m */
+	HV_CAP_P2M = 32,   /* another domain's p2m, and maps of its frames */
 };
 
 /*
