@@ -105,12 +105,14 @@ START_TEST(serves_pins)
 	struct p2m_pins *p = calloc(1, sizeof(*p));
 	struct hv *p2m_hv = sim_hv_open(m, BACK, HV_CAP_P2M, &(int){ 0 });
 	struct hold_client keeper, worker;
+	struct hv_p2m *table;
 	int fd, use[PAGES];
 
 	connect_to(&keeper, 0);
 	ck_assert_int_eq(holder_serve(&keeper, &fd), 0);
 	hold_client_init(&worker, fd);
-	ck_assert_int_eq(p2m_pins_open(p, p2m_hv, GUEST, &worker.hold, 64), 0);
+	ck_assert_int_eq(p2m_hv->ops->p2m_open(p2m_hv, GUEST, &table), 0);
+	ck_assert_int_eq(p2m_pins_open(p, p2m_hv, table, &worker.hold, 64), 0);
 	for (int round = 0; round < 20; round++) {
 		ck_assert_int_eq(p2m_pins_begin(p, 0), 0);
 		for (unsigned int i = 0; i < PAGES; i++)
@@ -127,6 +129,7 @@ START_TEST(serves_pins)
 	ck_assert_int_eq(p2m_pins_release(p), 0);
 	ck_assert_uint_eq(foreign_pages(), 0);
 	p2m_pins_close(p);
+	p2m_hv->ops->p2m_close(p2m_hv, table);
 	hv_close(p2m_hv);
 	free(p);
 	close(fd);

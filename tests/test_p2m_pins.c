@@ -10,6 +10,7 @@
 static struct p2m_pins *p;
 static struct hold_table *table;
 static struct hv *p2m_hv;
+static struct hv_p2m *guest_p2m;
 
 #define HOLE 300u /* a pfn of the guest that nothing else uses */
 
@@ -23,7 +24,8 @@ static void open_pins(unsigned int max)
 	table = calloc(1, sizeof(*table));
 	ck_assert(p && table);
 	hold_table_init(table, p2m_hv, GUEST);
-	ck_assert_int_eq(p2m_pins_open(p, p2m_hv, GUEST, &table->hold, max), 0);
+	ck_assert_int_eq(p2m_hv->ops->p2m_open(p2m_hv, GUEST, &guest_p2m), 0);
+	ck_assert_int_eq(p2m_pins_open(p, p2m_hv, guest_p2m, &table->hold, max), 0);
 }
 
 /* All that is left must be what the device had. */
@@ -33,6 +35,7 @@ static void close_pins(void)
 	ck_assert_uint_eq(table->held, 0);
 	ck_assert_uint_eq(p->held, 0);
 	p2m_pins_close(p);
+	p2m_hv->ops->p2m_close(p2m_hv, guest_p2m);
 	hv_close(p2m_hv);
 	free(p);
 	free(table);
@@ -385,6 +388,7 @@ START_TEST(hazard_40_faults)
 	ck_assert_int_eq(pin_one(10, true), -EIO);
 	p2m_pins_close(p);
 	ck_assert_int_eq(hold_table_clear(table), 0);
+	p2m_hv->ops->p2m_close(p2m_hv, guest_p2m);
 	hv_close(p2m_hv);
 	free(p);
 	free(table);
@@ -493,10 +497,11 @@ START_TEST(large_and_small)
 	p = calloc(1, sizeof(*p));
 	table = calloc(1, sizeof(*table));
 	hold_table_init(table, p2m_hv, 9);
-	ck_assert_int_eq(p2m_pins_open(p, p2m_hv, 10, &table->hold, 8), -EOPNOTSUPP);
-	ck_assert_int_eq(p2m_pins_open(p, p2m_hv, 11, &table->hold, 8), -ESRCH);
-	ck_assert_int_eq(p2m_pins_open(p, p2m_hv, 9, &table->hold, 0), -EINVAL);
-	ck_assert_int_eq(p2m_pins_open(p, p2m_hv, 9, &table->hold, 8), 0);
+	ck_assert_int_eq(p2m_hv->ops->p2m_open(p2m_hv, 10, &guest_p2m), -EOPNOTSUPP);
+	ck_assert_int_eq(p2m_hv->ops->p2m_open(p2m_hv, 11, &guest_p2m), -ESRCH);
+	ck_assert_int_eq(p2m_hv->ops->p2m_open(p2m_hv, 9, &guest_p2m), 0);
+	ck_assert_int_eq(p2m_pins_open(p, p2m_hv, guest_p2m, &table->hold, 0), -EINVAL);
+	ck_assert_int_eq(p2m_pins_open(p, p2m_hv, guest_p2m, &table->hold, 8), 0);
 	ck_assert_int_ge(pin_one(1023, true), 0);
 	check_fault(({ p2m_pins_release(p); pin_one(1024, true); }), P2M_FAULT_BEYOND, 1024);
 	close_pins();

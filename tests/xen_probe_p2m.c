@@ -200,6 +200,7 @@ static void probe_refusals(struct p2m_probe *b)
 void probe_p2m(struct hv *hv, uint16_t domid, const char *pfns)
 {
 	struct p2m_probe *b = calloc(1, sizeof(*b));
+	struct hv_p2m *p2m;
 	int rc;
 
 	if (!b)
@@ -207,7 +208,9 @@ void probe_p2m(struct hv *hv, uint16_t domid, const char *pfns)
 	b->hv = hv;
 	parse_pfns(b, pfns);
 	hold_table_init(&b->table, hv, domid);
-	rc = p2m_pins_open(&b->pins, hv, domid, &b->table.hold, HOLD_SLOTS);
+	rc = hv->ops->p2m_open(hv, domid, &p2m);
+	if (!rc)
+		rc = p2m_pins_open(&b->pins, hv, p2m, &b->table.hold, HOLD_SLOTS);
 	if (probe_check(!rc && b->n, "p2m of domain %u: %s", domid, strerror(-rc))) {
 		probe_need(p2m_pins_begin(&b->pins, 0), "p2m_pins_begin");
 		probe_entries(b);
@@ -218,6 +221,7 @@ void probe_p2m(struct hv *hv, uint16_t domid, const char *pfns)
 		probe_check(!p2m_pins_release(&b->pins) && !b->table.held, "all let go");
 		probe_refusals(b);
 		p2m_pins_close(&b->pins);
+		hv->ops->p2m_close(hv, p2m);
 	}
 	free(b);
 }

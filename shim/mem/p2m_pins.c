@@ -34,35 +34,24 @@ static void reset_lists(struct p2m_pins *p)
 		p->use_free[i] = (uint16_t)(P2M_USES - 1 - i);
 }
 
-int p2m_pins_open(struct p2m_pins *p, struct hv *hv, uint16_t domid, struct hold *hold,
+int p2m_pins_open(struct p2m_pins *p, struct hv *hv, struct hv_p2m *p2m, struct hold *hold,
 		  unsigned int max)
 {
-	int rc;
-
 	memset(p, 0, sizeof(*p));
 	if (!max || max > HOLD_SLOTS)
 		return -EINVAL;
 	p->hv = hv;
+	p->p2m = p2m;
 	p->hold = hold;
 	p->max = max;
 	reset_lists(p);
 	/* the guest may grow, so all that any guest may have */
-	rc = p2m_cache_open(&p->cache, P2M_CACHE_MAX_PFNS);
-	if (rc)
-		return rc;
-	rc = hv->ops->p2m_open(hv, domid, &p->p2m);
-	if (rc)
-		p2m_cache_close(&p->cache);
-	return rc;
+	return p2m_cache_open(&p->cache, P2M_CACHE_MAX_PFNS);
 }
 
 void p2m_pins_close(struct p2m_pins *p)
 {
-	if (!p->p2m)
-		return;
-	p->hv->ops->p2m_close(p->hv, p->p2m);
 	p2m_cache_close(&p->cache);
-	p->p2m = NULL;
 }
 
 static int sync_table(struct p2m_pins *p)

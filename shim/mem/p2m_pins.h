@@ -90,10 +90,10 @@ struct p2m_pins {
 };
 
 /*
- * max: pins at once, 1 to HOLD_SLOTS. hv, with HV_CAP_P2M, and hold belong to the caller and
- * outlive the pins; hold holds nothing. -EOPNOTSUPP: not a PV guest, or one without a p2m to see.
+ * max: pins at once, 1 to HOLD_SLOTS. hv, with HV_CAP_P2M, p2m and hold belong to the caller and
+ * outlive the pins; hold holds nothing.
  */
-int p2m_pins_open(struct p2m_pins *p, struct hv *hv, uint16_t domid, struct hold *hold,
+int p2m_pins_open(struct p2m_pins *p, struct hv *hv, struct hv_p2m *p2m, struct hold *hold,
 		  unsigned int max);
 /* Lets go of nothing: what a device may reach stays held by the holder. */
 void p2m_pins_close(struct p2m_pins *p);
