@@ -98,33 +98,53 @@ static void sim_unmap_part_locked(struct sim_machine *m, uint16_t id, uint8_t *v
 	SIM_SET(m->sh, map->used, false);
 }
 
-static bool sim_map_covers(const struct sim_map *map, const uint8_t *va, uint32_t n)
+/* How many of n pages from va on a map has; of others than foreign ones, all or none. */
+static uint32_t sim_map_covers(const struct sim_map *map, const uint8_t *va, uint32_t n)
 {
 	uintptr_t from = (uintptr_t)map->va, at = (uintptr_t)va;
 	uint64_t page = (at - from) >> XVS_FRAME_SHIFT;
 
 	if (map->kind != SIM_TRACK_FOREIGN)
-		return at == from && n == map->n;
-	return at >= from && page < map->n && n <= map->n - page && n && n <= map->left;
+		return at == from && n == map->n ? n : 0;
+	if (at < from || page >= map->n)
+		return 0;
+	n = n < map->n - page ? n : (uint32_t)(map->n - page);
+	return n <= map->left ? n : 0;
+}
+
+/* Maps may lie side by side, and be unmapped in one go. */
+static int sim_unmap_some_locked(struct sim_hv *h, uint8_t kind, uint8_t *va, uint32_t *n)
+{
+	for (uint16_t i = 0; i < SIM_MAPS; i++) {
+		const struct sim_map *map = &h->m->sh->map[i];
+		uint32_t some;
+
+		if (!map->used || map->slot != h->slot || map->kind != kind)
+			continue;
+		some = sim_map_covers(map, va, *n);
+		if (!some)
+			continue;
+		*n = some;
+		sim_unmap_part_locked(h->m, i, va, some);
+		return 0;
+	}
+	return -EINVAL;
 }
 
 static int sim_unmap_view(struct hv *hv, enum sim_op op, uint8_t kind, void *va, uint32_t n)
 {
-	struct sim_hv *h = sim_of(hv);
 	int err = sim_enter(hv, op);
+	uint8_t *at = va;
 
 	if (err)
 		return err;
-	for (uint16_t i = 0; i < SIM_MAPS; i++) {
-		const struct sim_map *map = &h->m->sh->map[i];
-
-		if (!map->used || map->slot != h->slot || map->kind != kind ||
-		    !sim_map_covers(map, va, n))
-			continue;
-		sim_unmap_part_locked(h->m, i, va, n);
-		return sim_leave(hv, op, 0);
+	err = n ? 0 : -EINVAL;
+	for (uint32_t left = n, some; !err && left; left -= some) {
+		some = left;
+		err = sim_unmap_some_locked(sim_of(hv), kind, at, &some);
+		at += (size_t)some << XVS_FRAME_SHIFT;
 	}
-	return sim_leave(hv, op, -EINVAL);
+	return sim_leave(hv, op, err);
 }
 
 /* What is to be mapped: by reference, by machine frame, or by another domain's frame. */
