@@ -229,16 +229,28 @@ static void ignore_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* A simulated machine stays open; what others wait for the end of does not. */
+static void close_sockets(int keep, int drop_fd)
+{
+	struct stat st;
+
+	for (int fd = STDERR_FILENO + 1; fd < 1024; fd++)
+		if (fd != keep && !fstat(fd, &st) && (S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode)))
+			close(fd);
+	if (drop_fd >= 0)
+		close(drop_fd);
+}
+
 static int begin(struct holder *h, const struct holder_params *params)
 {
 	const struct isolate_keep keep = { .sock = h->listen };
 	const char *step;
 	int rc = 0;
 
-	if (params->drop_fd >= 0)
-		close(params->drop_fd);
 	if (params->confine)
 		rc = isolate(&keep);
+	else
+		close_sockets(h->listen, params->drop_fd);
 	if (rc)
 		return rc;
 	h->hv = hv_open(params->ops, HV_CAP_P2M, &rc);

@@ -22,7 +22,7 @@ struct holder_params {
 	const char *name; /* of the device, for the next keeper to compare */
 	const char *path; /* of the socket; must not be there */
 	bool confine;     /* off only where there is no Xen, in tests */
-	int drop_fd;      /* a descriptor it must not inherit, or -1 */
+	int drop_fd;      /* where it is not confined: a file it must not keep open, or -1 */
 };
 
 /* Starts one. Returns when it listens; what it could not open holder_connect() tells. */

@@ -30,7 +30,7 @@ static bool keeps_fd(const struct isolate_keep *keep, int fd)
 		return true;
 	if (!keep->device)
 		return false;
-	if (fd == keep->device->journal.fd)
+	if (fd == keep->device->journal.fd || fd == keep->device->hold_fd)
 		return true;
 	/* While a worker lives it may drive its device: no other keeper may begin. */
 	if (fd == keep->device->keeper->lock_fd)

@@ -35,7 +35,7 @@ static const int free_calls[] = {
 	SCMP_SYS(nanosleep),	 SCMP_SYS(timerfd_settime), SCMP_SYS(futex),
 	SCMP_SYS(sched_yield),	 SCMP_SYS(getrandom),	 SCMP_SYS(getpid),
 	SCMP_SYS(gettid),	 SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(restart_syscall), SCMP_SYS(sendto),	 SCMP_SYS(recvfrom),
+	SCMP_SYS(restart_syscall), SCMP_SYS(sendto),	 SCMP_SYS(recvfrom), SCMP_SYS(sendmsg),
 	SCMP_SYS(exit),		 SCMP_SYS(exit_group),
 #ifdef __SANITIZE_ADDRESS__
 	SCMP_SYS(sigaltstack), /* the sanitizer's own, when the process ends */
