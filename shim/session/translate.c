@@ -94,7 +94,7 @@ static int add_desc_p2m(struct session *s, const struct candidate *c, struct add
 		return no_room(s, c, to, range.npages, why);
 	if (ring_refs_hit(&s->refs, range.gref, range.npages))
 		return refuse(why, "buffer lies in a ring");
-	if (to->table.npages && d->writable && overlap(&to->table, &range))
+	if (d->writable && to->table_len && overlap(&to->table, to->table_len, &range, left))
 		return refuse(why, "buffer lies in its own indirect table");
 	offset = range.offset;
 	for (uint32_t i = 0; i < range.npages; i++) {
