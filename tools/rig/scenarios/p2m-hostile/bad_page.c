@@ -34,7 +34,7 @@ static unsigned long absent_pfn(void)
 {
 	unsigned long pfn;
 
-	for (pfn = 1; pfn < max_pfn; pfn++)
+	for (pfn = 1; pfn < xen_p2m_size; pfn++)
 		if (get_phys_to_machine(pfn) == INVALID_P2M_ENTRY)
 			return pfn;
 	return 0;
@@ -56,7 +56,7 @@ static int __init bad_page_init(void)
 	unsigned long pfn = 0;
 
 	if (!strcmp(kind, "beyond"))
-		pfn = max_pfn + (1ul << 20);
+		pfn = 1ul << 27; /* at 512 GiB */
 	else if (!strcmp(kind, "absent"))
 		pfn = absent_pfn();
 	else if (!strcmp(kind, "foreign"))
