@@ -34,6 +34,8 @@ struct stage {
 	unsigned int restart_limit;
 };
 
+/* To be set before stage_open(): the guest asks for addressing p2m, and may have it. */
+extern bool stage_p2m;
 extern struct stage stage;
 extern struct stage_shared *shared;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "stage.h"
 
+#include "daemon/holder.h"
 #include "mem/kept.h"
 
 #include <check.h>
@@ -50,6 +51,12 @@ void stage_up(struct stage *st, const struct check_config *dev,
 	st->dev = check_dev_open(&dc, &err);
 	ck_assert_msg(st->dev != NULL, "device: %s", strerror(-err));
 	open_keeper(st);
+	st->addressing = gc.addressing ? gc.addressing : XVS_ADDRESSING_GRANT;
+	if (st->addressing == XVS_ADDRESSING_P2M) {
+		strcpy(st->dir, "/tmp/xvshim-stage-XXXXXX");
+		ck_assert_ptr_nonnull(mkdtemp(st->dir));
+		snprintf(st->hold, sizeof(st->hold), "%s/hold", st->dir);
+	}
 	st->protection = gc.protection ? gc.protection : XVS_PROTECTION_STRICT;
 	st->keep_pages = KEPT_PAGES_DEFAULT;
 	gc.machine = st->machine;
@@ -59,7 +66,39 @@ void stage_up(struct stage *st, const struct check_config *dev,
 	ck_assert_msg(st->guest != NULL, "guest: %s", strerror(-err));
 }
 
-static void worker(struct stage *st, bool resume, int stop_fd, int ready_fd)
+/* As the keeper does it: one holder for each worker. */
+static int start_holder(struct stage *st)
+{
+	const struct holder_params params = { .ops = hv_sim(), .domid = STAGE_GUEST,
+					      .name = "test", .path = st->hold, .drop_fd = -1 };
+	struct hold_client keeper;
+	int fd;
+
+	if (!st->hold[0])
+		return -1;
+	sim_machine_use(st->machine, STAGE_BACK);
+	ck_assert_int_eq(holder_start(&params), 0);
+	ck_assert_int_eq(holder_connect(st->hold, &keeper), 0);
+	ck_assert_int_eq(holder_serve(&keeper, &fd), 0);
+	holder_disconnect(&keeper);
+	return fd;
+}
+
+/* The device was reset. Returns the pages it had held. */
+static unsigned int end_holder(struct stage *st)
+{
+	struct hold_client keeper;
+	unsigned int held;
+
+	if (!st->hold[0])
+		return 0;
+	ck_assert_int_eq(holder_connect(st->hold, &keeper), 0);
+	held = keeper.reply.held;
+	ck_assert_int_eq(holder_end(&keeper, st->hold), 0);
+	return held;
+}
+
+static void worker(struct stage *st, bool resume, int holder_fd, int stop_fd, int ready_fd)
 {
 	struct session_params p = {
 		.dev = st->dev,
@@ -68,7 +107,8 @@ static void worker(struct stage *st, bool resume, int stop_fd, int ready_fd)
 		.domid = STAGE_GUEST,
 		.ctrl_ref = sim_guest_ctrl_ref(st->guest),
 		.ctrl_port = sim_guest_ctrl_port(st->guest),
-		.addressing = XVS_ADDRESSING_GRANT,
+		.addressing = st->addressing,
+		.holder_fd = holder_fd,
 		.protection = st->protection,
 		.keep_pages = st->keep_pages,
 		.keep_ms = st->keep_ms,
@@ -81,7 +121,8 @@ static void worker(struct stage *st, bool resume, int stop_fd, int ready_fd)
 	int rc;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	p.hv = sim_hv_open(st->machine, STAGE_BACK, HV_CAP_GRANT | HV_CAP_EVTCHN, &rc);
+	p.hv = sim_hv_open(st->machine, STAGE_BACK, HV_CAP_GRANT | HV_CAP_EVTCHN | HV_CAP_P2M,
+			   &rc);
 	rc = p.hv ? session_open(&s, &p, why, sizeof(why)) : rc;
 	if (rc)
 		fprintf(stderr, "worker: %s (%s)\n", why, strerror(-rc));
@@ -95,7 +136,7 @@ static void worker(struct stage *st, bool resume, int stop_fd, int ready_fd)
 
 void stage_start(struct stage *st, bool resume)
 {
-	int stop[2], ready[2], rc = -1;
+	int stop[2], ready[2], rc = -1, holder_fd = start_holder(st);
 
 	ck_assert_int_eq(pipe(stop), 0);
 	ck_assert_int_eq(pipe(ready), 0);
@@ -104,8 +145,10 @@ void stage_start(struct stage *st, bool resume)
 	if (!st->worker) {
 		close(stop[1]);
 		close(ready[0]);
-		worker(st, resume, stop[0], ready[1]);
+		worker(st, resume, holder_fd, stop[0], ready[1]);
 	}
+	if (holder_fd >= 0)
+		close(holder_fd);
 	close(stop[0]);
 	close(ready[1]);
 	st->stop_fd = stop[1];
@@ -134,12 +177,15 @@ int stage_stop(struct stage *st)
 	st->stop_fd = -1;
 	status = reap(st);
 	ck_assert_msg(WIFEXITED(status), "worker died of signal %d", WTERMSIG(status));
+	if (!WEXITSTATUS(status))
+		ck_assert_uint_eq(end_holder(st), 0);
 	return WEXITSTATUS(status);
 }
 
 void stage_recover(struct stage *st)
 {
 	ck_assert_int_eq(st->dev->ops->reset(st->dev), 0);
+	st->held = end_holder(st);
 	ck_assert_int_ge(journal_recover(&st->journal, st->hv, &st->dma), 0);
 	ck_assert_uint_eq(journal_live(&st->journal), 0);
 	ck_assert_uint_eq(atomic_load(&st->journal.data->leaked), 0);
@@ -183,6 +229,8 @@ static void down(struct stage *st, bool own_grants)
 {
 	close_all(st);
 	check_nothing_held(st, own_grants);
+	if (st->dir[0])
+		ck_assert_int_eq(rmdir(st->dir), 0);
 	st->dev->ops->close(st->dev);
 	hv_close(st->hv);
 	sim_machine_free(st->machine);

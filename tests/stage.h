@@ -26,9 +26,12 @@ struct stage {
 	struct journal journal;
 	pid_t worker;
 	int stop_fd; /* closing it stops the worker */
-	/* of the next worker; the protection is the guest's */
+	/* of the next worker; addressing and protection are the guest's */
+	enum xvs_addressing addressing;
 	enum xvs_protection protection;
 	unsigned int keep_pages, keep_ms;
+	char dir[32], hold[40]; /* in p2m: where the holder listens */
+	unsigned int held;      /* pages the last one held when its worker was killed */
 	struct sim_audit before;
 };
 

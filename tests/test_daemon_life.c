@@ -4,6 +4,7 @@
  * socket are the real ones, each in its process.
  */
 #include "check_main.h"
+#include "daemon/holder.h"
 #include "daemon_stage.h"
 
 #include <dirent.h>
@@ -460,9 +461,110 @@ START_TEST(only_one_keeper)
 }
 END_TEST
 
+static void stage_open_p2m(void)
+{
+	stage_p2m = true;
+	stage_open();
+}
+
+static bool device_has(const char *field, const char *value)
+{
+	json_object *answer = stage_ask("{\"cmd\":\"status\"}"), *list, *v;
+	bool is = json_object_object_get_ex(answer, "devices", &list) &&
+		  json_object_object_get_ex(json_object_array_get_idx(list, 0), field, &v) &&
+		  !strcmp(json_object_get_string(v), value);
+
+	json_object_put(answer);
+	return is;
+}
+
+/* Not to a device that may be behind an IOMMU, and then p2m alone is none at all. */
+START_TEST(p2m_is_offered_only_where_it_can_be_done)
+{
+	stage_begin("{\"cmd\":\"attach\",\"domain\":\"1\",\"source\":\"sim:disk\","
+		    "\"addressing\":\"grant,p2m\"}");
+	STAGE_WAIT(3000, stage_node_is(BE "/state", "2"));
+	ck_assert(stage_node_is(BE "/addressing-offered", "grant"));
+	ck_assert(device_has("addressing_allowed", "grant"));
+	stage_expect("{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true}", true, NULL);
+	json_object_put(stage_finish());
+	stage_expect("{\"cmd\":\"attach\",\"domain\":\"1\",\"source\":\"sim:disk\","
+		     "\"addressing\":\"p2m\"}",
+		     false, "no addressing but p2m is allowed, and the device is behind an IOMMU");
+	all_is_gone();
+}
+END_TEST
+
+static unsigned int foreign_pages(void)
+{
+	struct sim_audit a;
+
+	sim_audit(stage.machine, 0, &a);
+	return a.foreign_pages;
+}
+
+static pid_t holder_pid(void)
+{
+	struct hold_client c;
+	char path[96];
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "%s/dev-1-0.hold", stage.run_dir);
+	ck_assert_int_eq(holder_connect(path, &c), 0);
+	pid = c.reply.pid;
+	holder_disconnect(&c);
+	return pid;
+}
+
+/* 50: all of the daemon is killed with a request in the device: its pages stay until the next
+ * keeper has reset it. */
+START_TEST(hazard_50_holder_has_the_pages)
+{
+	struct sim_blk_req *req;
+	struct sim_sg sg[4];
+	unsigned int n;
+	int err;
+
+	stage_attach();
+	ck_assert(device_has("addressing", "p2m"));
+	ck_assert_int_eq(sim_sg_alloc(stage.guest, 4096, 4096, 4, sg, &n), 0);
+	check_dev_pause(stage.disk, true);
+	req = sim_blk_submit(stage.guest, 0, VIRTIO_BLK_T_IN, 0, sg, n, &err);
+	ck_assert_int_eq(sim_blk_kick(stage.guest, 0), 0);
+	STAGE_WAIT(3000, stage_status("inflight") == 1);
+	stage_kill_keeper(); /* and the worker with it */
+	STAGE_WAIT(3000, (sim_reap(stage.machine), foreign_pages() >= n));
+	ck_assert_int_gt(holder_pid(), 1);
+	check_dev_pause(stage.disk, false); /* it writes now: the checking device looks where to */
+	usleep(20000);
+	ck_assert_ptr_null(check_dev_violation(stage.disk));
+	stage_start_keeper();
+	ck_assert_int_eq(sim_blk_wait(stage.guest, 0, req), VIRTIO_BLK_S_OK);
+	sim_sg_free(stage.guest, sg, n);
+	stage_io(5);
+	stage_detach();
+	all_is_gone();
+}
+END_TEST
+
+/* Nothing is known then but that the device has to be reset; the guest sees a pause. */
+START_TEST(holder_killed)
+{
+	stage_attach();
+	for (int i = 0; i < 3; i++) {
+		stage_io(5);
+		kill(holder_pid(), SIGKILL);
+		stage_io(5);
+	}
+	stage_detach();
+	all_is_gone();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("daemon life");
+	TCase *p2m = tcase_create("p2m");
 	TCase *life = tcase_create("life");
 
 	tcase_set_timeout(life, 120);
@@ -487,6 +589,23 @@ int main(void)
 	tcase_add_test(life, hazard_32_store_refuses);
 	tcase_add_test(life, strange_clients);
 	tcase_add_test(life, only_one_keeper);
+	tcase_add_test(life, p2m_is_offered_only_where_it_can_be_done);
 	suite_add_tcase(suite, life);
+
+	/* The same lives with pages that a holder has. */
+	tcase_add_checked_fixture(p2m, stage_open_p2m, stage_close);
+	tcase_set_timeout(p2m, 120);
+	tcase_add_test(p2m, attach_use_detach);
+	tcase_add_test(p2m, guest_comes_again);
+	tcase_add_test(p2m, hazard_48_worker_killed);
+	tcase_add_test(p2m, worker_dies_again_and_again);
+	tcase_add_test(p2m, keeper_stopped_and_started);
+	tcase_add_test(p2m, hazard_48_keeper_killed);
+	tcase_add_test(p2m, hazard_31_guest_dies);
+	tcase_add_test(p2m, hazard_35_reset_not_confirmed);
+	tcase_add_test(p2m, hazard_30_detach_twice_and_force);
+	tcase_add_test(p2m, hazard_50_holder_has_the_pages);
+	tcase_add_test(p2m, holder_killed);
+	suite_add_tcase(suite, p2m);
 	return check_main(suite);
 }

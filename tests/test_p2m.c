@@ -56,6 +56,31 @@ START_TEST(holds_what_was_set)
 }
 END_TEST
 
+START_TEST(tags_come_with_the_frame)
+{
+	static const uint32_t tags[] = { 0, 1, 0x7ff, 0x800, 0x1234, P2M_CACHE_TAG_MAX };
+	const mfn_t top = { (1ull << 40) - 1 };
+	uint32_t tag;
+	maddr_t a;
+	mfn_t m;
+
+	open_cache(100);
+	for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++) {
+		ck_assert_int_eq(p2m_cache_set_tag(&c, pfn(7), top, tags[i]), 0);
+		ck_assert_int_eq(p2m_cache_get_tag(&c, pfn(7), &m, &tag), 0);
+		ck_assert_uint_eq(m.n, top.n);
+		ck_assert_uint_eq(tag, tags[i]);
+		ck_assert(p2m_cache_holds(&c, pfn(7), top));
+		ck_assert_uint_eq(p2m_cache_find(&c, 7 * 4096 + 5, 1, &a), 1);
+		ck_assert_uint_eq(a.a, top.n << 12 | 5);
+	}
+	ck_assert_int_eq(p2m_cache_set_tag(&c, pfn(7), top, P2M_CACHE_TAG_MAX + 1), -EINVAL);
+	ck_assert_int_eq(p2m_cache_get_tag(&c, pfn(8), &m, &tag), -ENOENT);
+	ck_assert_int_eq(p2m_cache_get_tag(&c, pfn(100), &m, &tag), -ERANGE);
+	p2m_cache_close(&c);
+}
+END_TEST
+
 START_TEST(hazard_06_07_nothing_beyond_the_guest)
 {
 	maddr_t a;
@@ -170,6 +195,7 @@ int main(void)
 
 	tcase_add_test(tc, size_is_bounded);
 	tcase_add_test(tc, holds_what_was_set);
+	tcase_add_test(tc, tags_come_with_the_frame);
 	tcase_add_test(tc, hazard_06_07_nothing_beyond_the_guest);
 	tcase_add_test(tc, finds_the_contiguous_part);
 	tcase_add_test(tc, forgets);

@@ -3,7 +3,8 @@
  * xen_probe [pci:BDF] [dom:DOMID]: tries hv/xen on the Xen it runs on, and on request a nested
  * virtio-blk and a PV guest. Prints ok or FAIL lines; exit status 0 when all are ok. To be run in
  * dom0, as root, with a device that may be taken: it is given back at the end.
- * xen_probe check:BDF: only says what xpci_check says.
+ * xen_probe check:BDF: only says what xpci_check says. pattern:N and p2m:DOMID:PFN,...: see
+ * xen_probe_p2m.c.
  */
 #include "xen_probe.h"
 
@@ -15,7 +16,8 @@
 #include <string.h>
 #include <time.h>
 
-#define ALL_CAPS (HV_CAP_GRANT | HV_CAP_EVTCHN | HV_CAP_STORE | HV_CAP_DOMAIN | HV_CAP_DMA)
+#define ALL_CAPS (HV_CAP_GRANT | HV_CAP_EVTCHN | HV_CAP_STORE | HV_CAP_DOMAIN | HV_CAP_DMA | \
+		  HV_CAP_P2M)
 
 static unsigned int failures;
 
@@ -61,6 +63,20 @@ static int only_check(const char *bdf)
 	return rc ? 1 : 0;
 }
 
+static int only_p2m(char *arg)
+{
+	int err;
+	struct hv *hv = hv_open(hv_xen(), ALL_CAPS, &err);
+	char *pfns = strchr(arg, ':');
+
+	if (!hv || !pfns)
+		return 1;
+	*pfns = '\0';
+	probe_p2m(hv, (uint16_t)strtoul(arg, NULL, 10), pfns + 1);
+	hv_close(hv);
+	return failures ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct hv *hv;
@@ -68,6 +84,10 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strncmp(argv[1], "check:", 6))
 		return only_check(argv[1] + 6);
+	if (argc > 1 && !strncmp(argv[1], "pattern:", 8))
+		return probe_pattern((unsigned int)strtoul(argv[1] + 8, NULL, 10));
+	if (argc > 1 && !strncmp(argv[1], "p2m:", 4))
+		return only_p2m(argv[1] + 4);
 	hv = hv_open(hv_xen(), ALL_CAPS, &err);
 	if (!probe_check(hv, "open with all capabilities: %s", strerror(-err)))
 		return 1;

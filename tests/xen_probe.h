@@ -15,6 +15,10 @@ void probe_dma(struct hv *hv);
 void probe_grants(struct hv *hv);
 void probe_services(struct hv *hv);
 void probe_guest(struct hv *hv, uint16_t domid);
+/* pfns: decimal, separated by commas. */
+void probe_p2m(struct hv *hv, uint16_t domid, const char *pfns);
+/* In a guest: exit status. */
+int probe_pattern(unsigned int n);
 void probe_pci(struct hv *hv, const char *bdf);
 
 #endif

@@ -67,6 +67,9 @@ enum xvs_protection {
 #define XVS_DADDR_GREF_MASK 0xffffffffull
 #define XVS_DADDR_RESERVED (~(XVS_DADDR_GRANT | (XVS_DADDR_GREF_MASK << 12) | 0xfffull))
 
+/* Descriptor address in addressing "p2m": a pseudo-physical byte address of so many bits. */
+#define XVS_P2M_BITS 40
+
 /* Offset 0x000 of the control page. Written by the back end only. */
 struct xvs_device_info {
 	uint32_t magic;

@@ -144,8 +144,11 @@ static void start_later(struct kdev *d, bool resume, int rc)
 
 void kdev_start_worker(struct kdev *d, bool resume)
 {
-	int rc = d->keeper->spawn(d, resume);
+	int rc = kdev_start_holder(d);
 
+	if (!rc)
+		rc = d->keeper->spawn(d, resume);
+	kdev_close_hold_fd(d);
 	if (rc) {
 		start_later(d, resume, rc);
 		return;
@@ -178,6 +181,10 @@ static void goal_resume(struct kdev *d)
 	d->error[0] = '\0';
 	if (d->adopted)
 		rc = kdev_read_allow(d, why, sizeof(why));
+	if (!rc && d->adopted) {
+		rc = kdev_limit_addressing(d);
+		snprintf(why, sizeof(why), "%s", d->error);
+	}
 	if (!rc && d->adopted)
 		rc = nodes_read_frontend(d->keeper->hv, d->fe, &d->allow, &d->nodes, why,
 					 sizeof(why));
@@ -413,6 +420,7 @@ struct kdev *kdev_new(struct keeper *k, uint16_t domid, uint32_t devid)
 	path_backend(d->be, k->self, domid, devid);
 	path_frontend(d->fe, domid, devid);
 	worker_init(d);
+	d->hold_fd = -1;
 	ev_timer_init(&d->timer, on_timer, 0., 0.);
 	ev_timer_init(&d->retry, on_retry, 0., 0.);
 	d->timer.data = d;

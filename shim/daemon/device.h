@@ -87,6 +87,7 @@ struct kdev {
 	struct allow allow; /* what the guest is offered */
 	struct fe_nodes nodes;
 	struct worker worker;
+	int hold_fd; /* while a worker is started: its socket to the holder; -1: none */
 
 	bool dirty; /* to be evaluated in this turn */
 	unsigned int tokens;
@@ -143,6 +144,15 @@ int kdev_let_go(struct kdev *d, char *why, size_t size);
 void kdev_drop_dma(struct kdev *d);
 /* All that a device holds, the source's earlier driver included. */
 void kdev_release(struct kdev *d);
+
+/* device_hold.c: addressing p2m. Takes it off what is allowed where it cannot be done; with
+ * d->error when nothing is left. */
+int kdev_limit_addressing(struct kdev *d);
+/* A socket for the next worker in d->hold_fd, if its addressing asks for one. */
+int kdev_start_holder(struct kdev *d);
+void kdev_close_hold_fd(struct kdev *d);
+/* The device confirmed its reset. 0: nothing is held any more. */
+int kdev_end_holder(struct kdev *d, char *why, size_t size);
 
 /* device_store.c: brings the store in line with xb and error. */
 int kdev_sync(struct kdev *d);

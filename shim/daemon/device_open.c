@@ -143,9 +143,10 @@ int kdev_open(struct kdev *d)
 
 	if (!rc)
 		rc = open_source(d);
-
 	if (!rc)
 		rc = kdev_check_type(d);
+	if (!rc)
+		rc = kdev_limit_addressing(d);
 	if (!rc && !d->dma.va)
 		rc = kdev_open_dma(d);
 	if (!rc)
@@ -163,6 +164,9 @@ int kdev_let_go(struct kdev *d, char *why, size_t size)
 	if (!d->journal.data)
 		return 0;
 	rc = source_reset(&d->src, why, size);
+	if (rc)
+		return rc;
+	rc = kdev_end_holder(d, why, size);
 	if (rc)
 		return rc;
 	rc = journal_recover(&d->journal, hv, d->dma.va ? &d->dma : NULL);

@@ -26,7 +26,11 @@ static bool keeps_fd(const struct isolate_keep *keep, int fd)
 	char link[32], path[256];
 	ssize_t n;
 
-	if (fd <= STDERR_FILENO || fd == keep->sock || fd == keep->device->journal.fd)
+	if (fd <= STDERR_FILENO || fd == keep->sock)
+		return true;
+	if (!keep->device)
+		return false;
+	if (fd == keep->device->journal.fd || fd == keep->device->hold_fd)
 		return true;
 	/* While a worker lives it may drive its device: no other keeper may begin. */
 	if (fd == keep->device->keeper->lock_fd)
@@ -67,6 +71,8 @@ static bool keeps_range(const struct isolate_keep *keep, const struct range *r, 
 {
 	const struct kdev *d = keep->device;
 
+	if (!d)
+		return false;
 	return overlaps(r, d->dma.va, (size_t)d->dma.npages * XVS_FRAME_SIZE) ||
 	       overlaps(r, d->journal.data, sizeof(*d->journal.data)) ||
 	       d->src.ops->owns(&d->src, -1, path);

@@ -89,6 +89,11 @@ static json_object *report_counters(struct journal *j)
 	ADD(keep_dropped);
 	ADD(table_reads);
 	ADD(releases);
+	ADD(p2m_requests);
+	ADD(p2m_stale);
+	ADD(p2m_beyond);
+	ADD(p2m_absent);
+	ADD(p2m_refused);
 	add_double(o, "hypercalls_per_batch",
 		   batches ? (double)(atomic_load(&s->map_calls) + atomic_load(&s->unmap_calls)) /
 				     (double)batches :

@@ -35,11 +35,18 @@ static const int free_calls[] = {
 	SCMP_SYS(nanosleep),	 SCMP_SYS(timerfd_settime), SCMP_SYS(futex),
 	SCMP_SYS(sched_yield),	 SCMP_SYS(getrandom),	 SCMP_SYS(getpid),
 	SCMP_SYS(gettid),	 SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(restart_syscall), SCMP_SYS(sendto),	 SCMP_SYS(recvfrom),
+	SCMP_SYS(restart_syscall), SCMP_SYS(sendto),	 SCMP_SYS(recvfrom), SCMP_SYS(sendmsg),
 	SCMP_SYS(exit),		 SCMP_SYS(exit_group),
 #ifdef __SANITIZE_ADDRESS__
 	SCMP_SYS(sigaltstack), /* the sanitizer's own, when the process ends */
 #endif
+};
+
+/* A holder's in addition. */
+static const int holder_calls[] = {
+	SCMP_SYS(accept4),
+	SCMP_SYS(recvmsg),
+	SCMP_SYS(getsockopt),
 };
 
 static int report_sock = -1;
@@ -117,15 +124,25 @@ static int allow_memory(scmp_filter_ctx ctx)
 	return rc;
 }
 
-static int load_filter(void)
+static int allow_calls(scmp_filter_ctx ctx, const int *call, size_t n)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < n && !rc; i++)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, call[i], 0);
+	return rc;
+}
+
+static int load_filter(bool holder)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_TRAP);
-	int rc = 0;
+	int rc;
 
 	if (!ctx)
 		return -ENOMEM;
-	for (size_t i = 0; i < sizeof(free_calls) / sizeof(free_calls[0]) && !rc; i++)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, free_calls[i], 0);
+	rc = allow_calls(ctx, free_calls, sizeof(free_calls) / sizeof(free_calls[0]));
+	if (!rc && holder)
+		rc = allow_calls(ctx, holder_calls, sizeof(holder_calls) / sizeof(holder_calls[0]));
 	if (!rc)
 		rc = allow_ioctl(ctx);
 	if (!rc)
@@ -136,7 +153,7 @@ static int load_filter(void)
 	return rc;
 }
 
-int sandbox_enter(int sock, const char **step)
+static int enter(int sock, bool holder, const char **step)
 {
 	int rc;
 
@@ -151,5 +168,15 @@ int sandbox_enter(int sock, const char **step)
 	if (rc)
 		return rc;
 	*step = "seccomp";
-	return load_filter();
+	return load_filter(holder);
+}
+
+int sandbox_enter(int sock, const char **step)
+{
+	return enter(sock, false, step);
+}
+
+int sandbox_enter_holder(const char **step)
+{
+	return enter(-1, true, step);
 }

@@ -55,7 +55,7 @@ void worker_main(struct kdev *d, bool resume, int sock) __attribute__((noreturn)
  * mapping but the device's own.
  */
 struct isolate_keep {
-	const struct kdev *device;
+	const struct kdev *device; /* NULL: nothing of any device */
 	int sock;
 };
 int isolate(const struct isolate_keep *keep);
@@ -66,5 +66,7 @@ int isolate(const struct isolate_keep *keep);
  */
 int sandbox_prepare(void);              /* before anything of the guest is read */
 int sandbox_enter(int sock, const char **step);
+/* For a process that takes connections, and has nobody to report to. */
+int sandbox_enter_holder(const char **step);
 
 #endif

@@ -67,6 +67,7 @@ static int open_session(struct kdev *d, bool resume, int *status_sock, struct se
 		.ctrl_port = d->nodes.ctrl_port,
 		.addressing = d->nodes.addressing,
 		.protection = d->nodes.protection,
+		.holder_fd = d->hold_fd,
 		.keep_pages = d->allow.keep_pages,
 		.keep_ms = d->allow.keep_ms,
 		.poll_us = d->keeper->conf.poll_us,
@@ -75,9 +76,12 @@ static int open_session(struct kdev *d, bool resume, int *status_sock, struct se
 		.on_status = on_status,
 		.arg = status_sock,
 	};
+	unsigned int caps = HV_CAP_GRANT | HV_CAP_EVTCHN;
 	int rc;
 
-	params.hv = hv_open(d->keeper->ops, HV_CAP_GRANT | HV_CAP_EVTCHN, &rc);
+	if (params.addressing == XVS_ADDRESSING_P2M)
+		caps |= HV_CAP_P2M;
+	params.hv = hv_open(d->keeper->ops, caps, &rc);
 	if (!params.hv) {
 		snprintf(why, size, "no access to Xen: %s", strerror(-rc));
 		return rc;

@@ -267,7 +267,7 @@ static int xvs_dma_supported(struct device *dev, u64 mask)
  * One buffer may become one machine descriptor a page on its way to the nested device; drivers
  * that ask are kept to what leaves room in the queue.
  */
-static size_t xvs_max_mapping(struct device *dev)
+size_t xvs_max_mapping(struct device *dev)
 {
 	size_t most = (size_t)(xvs_grants_run() / 2) * PAGE_SIZE;
 
@@ -311,8 +311,11 @@ static unsigned int pool_wanted(const struct xvs_mode *mode)
 static int setup_memory(struct xvs_front *f)
 {
 	domid_t domid = f->xbdev->otherend_id;
-	int ret = xvs_grants_init(&f->grants, domid, refs_wanted(f));
+	int ret;
 
+	if (xvs_is_p2m(f))
+		return 0;
+	ret = xvs_grants_init(&f->grants, domid, refs_wanted(f));
 	if (ret)
 		return ret;
 	ret = xvs_pool_init(&f->pool, domid, pool_wanted(f->agreed.mode));
@@ -325,6 +328,11 @@ static int setup_memory(struct xvs_front *f)
 	return ret;
 }
 
+void xvs_dma_take(struct xvs_front *f)
+{
+	set_dma_ops(&f->xbdev->dev, xvs_is_p2m(f) ? &xvs_p2m_ops : &xvs_dma_ops);
+}
+
 int xvs_dma_setup(struct xvs_front *f)
 {
 	struct device *dev = &f->xbdev->dev;
@@ -333,7 +341,8 @@ int xvs_dma_setup(struct xvs_front *f)
 	ret = setup_memory(f);
 	if (ret)
 		return ret;
-	set_dma_ops(dev, &xvs_dma_ops);
+	f->set_up = f->agreed.addressing;
+	xvs_dma_take(f);
 	dev->dma_parms = &f->dma_parms;
 	f->dma_parms.max_segment_size = xvs_max_mapping(dev);
 	f->dma_parms.segment_boundary_mask = ULONG_MAX;

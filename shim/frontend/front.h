@@ -116,7 +116,11 @@ int xvs_keep_unmap(struct xvs_front *f, grant_ref_t ref, unsigned int pages);
 /* dma.c */
 
 struct dma_map_ops;
-extern const struct dma_map_ops xvs_dma_ops;
+extern const struct dma_map_ops xvs_dma_ops; /* addressing grant */
+extern const struct dma_map_ops xvs_p2m_ops; /* addressing p2m (p2m.c) */
+size_t xvs_max_mapping(struct device *dev);
+/* Puts ours on the device. */
+void xvs_dma_take(struct xvs_front *f);
 int xvs_dma_setup(struct xvs_front *f);
 void xvs_dma_teardown(struct xvs_front *f);
 void xvs_dma_restore(struct xvs_front *f);
@@ -211,11 +215,17 @@ struct xvs_front {
 	bool restoring;		    /* frozen, to be restored at the next connect */
 	struct xvs_queue_state queue[XVS_MAX_QUEUES];
 
+	u32 set_up; /* enum xvs_addressing, for which memory was set up */
 	struct xvs_grants grants;
 	struct xvs_pool pool;
 	struct xvs_keep *keep; /* NULL: none */
 	struct device_dma_parameters dma_parms;
 };
+
+static inline bool xvs_is_p2m(const struct xvs_front *f)
+{
+	return f->agreed.addressing == XVS_ADDRESSING_P2M;
+}
 
 static inline bool xvs_broken(const struct xvs_front *f)
 {

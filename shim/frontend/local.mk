@@ -14,6 +14,7 @@ frontend_sources = \
 	shim/frontend/grants.c \
 	shim/frontend/keep.c \
 	shim/frontend/negotiate.c \
+	shim/frontend/p2m.c \
 	shim/frontend/pool.c \
 	shim/frontend/queue.c \
 	shim/frontend/shrink.h \

@@ -3,12 +3,13 @@
  * What the two sides agree on through the store, before a page is shared.
  *
  * A mode of protection is a row of the table below; the first that this guest wants and the back
- * end offers is picked.
+ * end offers is picked. So it is with the addressings.
  */
 #include <linux/ctype.h>
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <xen/xen.h>
 
 #include "front.h"
 
@@ -20,6 +21,19 @@ static const struct xvs_mode modes[] = {
 	{ "lazy", XVS_PROTECTION_LAZY, .copies = true, .keeps = true },
 	{ "adaptive", XVS_PROTECTION_ADAPTIVE, .copies = true },
 };
+
+static const struct xvs_addressing_word {
+	const char *word;
+	u32 value;    /* enum xvs_addressing */
+	bool pv_only; /* a translated guest has no p2m of its own */
+} addressings[] = {
+	{ "grant", XVS_ADDRESSING_GRANT },
+	{ "p2m", XVS_ADDRESSING_P2M, .pv_only = true },
+};
+
+static char *addressing = "grant";
+module_param(addressing, charp, 0444);
+MODULE_PARM_DESC(addressing, "Wanted addressings, best first: grant, p2m (default grant)");
 
 static char *protection = "adaptive,strict";
 module_param(protection, charp, 0444);
@@ -65,27 +79,55 @@ static int offers(struct xvs_front *f, const char *key, const char *word)
 	return ret;
 }
 
-/* The n-th word of the wanted protections; NULL: there is none, an error pointer: not known. */
-static const struct xvs_mode *wanted_mode(unsigned int n)
+/* The n-th word of a list and its length; NULL: there is none. */
+static const char *nth_word(const char *list, unsigned int n, size_t *len)
 {
-	const char *at = protection, *end;
-	int i;
+	const char *end;
 
-	for (;; at = end + 1) {
-		end = strchrnul(at, ',');
+	for (;; list = end + 1) {
+		end = strchrnul(list, ',');
+		*len = end - list;
 		if (!n--)
-			break;
+			return list;
 		if (!*end)
 			return NULL;
 	}
-	for (i = 0; i < ARRAY_SIZE(modes); i++)
-		if (end - at == strlen(modes[i].word) && !memcmp(at, modes[i].word, end - at))
+}
+
+static bool is_word(const char *at, size_t len, const char *word)
+{
+	return len == strlen(word) && !memcmp(at, word, len);
+}
+
+/* The n-th of the wanted protections; NULL: there is none, an error pointer: not known. */
+static const struct xvs_mode *wanted_mode(unsigned int n)
+{
+	size_t len;
+	const char *at = nth_word(protection, n, &len);
+	int i;
+
+	for (i = 0; at && i < ARRAY_SIZE(modes); i++)
+		if (is_word(at, len, modes[i].word))
 			return &modes[i];
-	return ERR_PTR(-EINVAL);
+	return at ? ERR_PTR(-EINVAL) : NULL;
+}
+
+/* The same for addressings. */
+static const struct xvs_addressing_word *wanted_addressing(unsigned int n)
+{
+	size_t len;
+	const char *at = nth_word(addressing, n, &len);
+	int i;
+
+	for (i = 0; at && i < ARRAY_SIZE(addressings); i++)
+		if (is_word(at, len, addressings[i].word))
+			return &addressings[i];
+	return at ? ERR_PTR(-EINVAL) : NULL;
 }
 
 int xvs_negotiate_check(void)
 {
+	const struct xvs_addressing_word *word;
 	const struct xvs_mode *mode;
 	unsigned int n;
 
@@ -96,7 +138,31 @@ int xvs_negotiate_check(void)
 		       protection);
 		return -EINVAL;
 	}
+	for (n = 0; (word = wanted_addressing(n)); n++) {
+		if (!IS_ERR(word) && n < ARRAY_SIZE(addressings))
+			continue;
+		pr_err("xvshim_front: addressing=%s is not a list of grant, p2m\n", addressing);
+		return -EINVAL;
+	}
 	return 0;
+}
+
+static int pick_addressing(struct xvs_front *f)
+{
+	const struct xvs_addressing_word *word;
+	unsigned int n;
+	int ret = -EOPNOTSUPP;
+
+	for (n = 0; (word = wanted_addressing(n)); n++) {
+		if (word->pv_only && !xen_pv_domain())
+			continue;
+		ret = offers(f, XVS_KEY_ADDRESSING_OFFERED, word->word);
+		f->agreed.addressing = word->value;
+		f->agreed.addressing_word = word->word;
+		if (ret != -EOPNOTSUPP)
+			break;
+	}
+	return ret;
 }
 
 static int pick_mode(struct xvs_front *f)
@@ -143,9 +209,7 @@ int xvs_negotiate(struct xvs_front *f, const char **what)
 	if (!f->agreed.device_id) /* reserved by virtio: no device */
 		return -EINVAL;
 	*what = XVS_KEY_ADDRESSING_OFFERED;
-	f->agreed.addressing = XVS_ADDRESSING_GRANT;
-	f->agreed.addressing_word = "grant";
-	ret = offers(f, XVS_KEY_ADDRESSING_OFFERED, f->agreed.addressing_word);
+	ret = pick_addressing(f);
 	if (ret)
 		return ret;
 	*what = XVS_KEY_PROTECTION_OFFERED;
@@ -164,7 +228,7 @@ static int publish_once(struct xvs_front *f)
 	ret = xenbus_printf(xbt, dir, XVS_KEY_VERSION, "%u", XVS_VERSION) ?:
 	      xenbus_printf(xbt, dir, XVS_KEY_ADDRESSING, "%s", f->agreed.addressing_word) ?:
 	      xenbus_printf(xbt, dir, XVS_KEY_PROTECTION, "%s", f->agreed.mode->word) ?:
-	      xenbus_printf(xbt, dir, XVS_KEY_ADDRESSING_WANTED, "%s", f->agreed.addressing_word) ?:
+	      xenbus_printf(xbt, dir, XVS_KEY_ADDRESSING_WANTED, "%s", addressing) ?:
 	      xenbus_printf(xbt, dir, XVS_KEY_PROTECTION_WANTED, "%s", protection) ?:
 	      xenbus_printf(xbt, dir, XVS_KEY_CTRL_REF, "%u", f->ctrl_ref) ?:
 	      xenbus_printf(xbt, dir, XVS_KEY_CTRL_PORT, "%u", f->ctrl_port);

@@ -76,7 +76,7 @@ static int queue_protect(struct xvs_front *f, struct virtqueue *vq)
 	dma_addr_t desc = virtqueue_get_desc_addr(vq);
 	dma_addr_t used = virtqueue_get_used_addr(vq);
 
-	if (!readonly_rings)
+	if (!readonly_rings || xvs_is_p2m(f))
 		return 0;
 	return xvs_grant_readonly(&f->grants, xvs_dma_ref(desc),
 				  xvs_dma_ref(used) - xvs_dma_ref(desc));
@@ -158,7 +158,7 @@ int xvs_find_vqs(struct virtio_device *vdev, unsigned int nvqs, struct virtqueue
 	 * In a kernel with CONFIG_XEN_VIRTIO the core has put its own grant operations on the
 	 * parent when it looked at the features. They know nothing of quarantine: ours again.
 	 */
-	set_dma_ops(&f->xbdev->dev, &xvs_dma_ops);
+	xvs_dma_take(f);
 	/* From here on a broken device breaks its queues, those made below included. */
 	WRITE_ONCE(f->live, vdev);
 	for (i = 0; i < nvqs; i++) {

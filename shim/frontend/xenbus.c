@@ -56,7 +56,7 @@ static void offer(struct xvs_front *f)
 static int restore(struct xvs_front *f)
 {
 	f->restoring = false;
-	if (f->vd->vdev.id.device != f->agreed.device_id)
+	if (f->vd->vdev.id.device != f->agreed.device_id || f->set_up != f->agreed.addressing)
 		return -ENODEV;
 	xvs_dma_restore(f);
 	return xvs_vdev_restore(f);

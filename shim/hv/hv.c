@@ -86,6 +86,26 @@ void hv_close(struct hv *hv)
 	free(hv);
 }
 
+int hv_p2m_read(struct hv *hv, struct hv_p2m *p2m, pfn_t pfn, mfn_t *mfn)
+{
+	uint64_t leaf = pfn.n / HV_P2M_LEAF, entry;
+	int rc;
+
+	if (pfn.n >= p2m->npfns)
+		return -ERANGE;
+	if (!p2m->leaf[leaf]) {
+		rc = hv->ops->p2m_leaf(hv, p2m, leaf);
+		if (rc)
+			return rc;
+	}
+	entry = *(const volatile uint64_t *)&p2m->leaf[leaf][pfn.n % HV_P2M_LEAF];
+	/* All bits set is "invalid"; frame 0 is the firmware's. */
+	if (!entry || entry & (HV_P2M_IDENTITY | HV_P2M_FOREIGN))
+		return -ENXIO;
+	mfn->n = entry;
+	return 0;
+}
+
 #ifndef HAVE_XEN
 const struct hv_ops *hv_xen(void)
 {

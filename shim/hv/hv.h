@@ -29,6 +29,7 @@ enum hv_caps {
 	HV_CAP_DOMAIN = 8, /* domain information, own p2m */
 	HV_CAP_DMA = 16,   /* allocate DMA memory */
 	HV_CAP_MACHINE = 32, /* facts of the machine, and nothing that could change one */
+	HV_CAP_P2M = 64,   /* another domain's p2m, and maps of its frames */
 };
 
 /*
@@ -110,6 +111,25 @@ struct hv_machine {
 	char command_line[1024];
 };
 
+/*
+ * A PV domain's own table from pfn to machine frame, as that domain publishes it. Everything in it
+ * is the guest's word, and changes at any moment: an entry is good for nothing but to be handed to
+ * foreign_map, where Xen checks whose frame it is.
+ *
+ * The table comes in leaves of 512 entries, each mapped read-only when it is first asked for.
+ */
+#define HV_P2M_LEAF (XVS_FRAME_SIZE / sizeof(uint64_t))
+#define HV_P2M_MAX_PFNS (1ull << 28) /* 1 TiB */
+#define HV_P2M_IDENTITY (1ull << 63) /* no memory of the domain */
+#define HV_P2M_FOREIGN (1ull << 62)  /* another domain's, by a grant */
+
+struct hv_p2m {
+	uint16_t domid;
+	uint64_t npfns;        /* what the guest says it has, at most HV_P2M_MAX_PFNS */
+	const uint64_t **leaf; /* npfns / HV_P2M_LEAF, rounded up; NULL: not mapped */
+	void *priv;
+};
+
 /* A store watch fires with the path that changed and the token of the watch. */
 typedef void hv_watch_fn(void *arg, const char *path, const char *token);
 
@@ -140,10 +160,27 @@ struct hv_ops {
 			void **va);
 	int (*self_unmap)(struct hv *hv, void *va, unsigned int n);
 
-	/* Another domain's frames; err[i] 0 or a negative errno; fails only as a whole. */
+	/*
+	 * Another domain's frames; err[i] 0 or a negative errno; fails only as a whole. Xen checks
+	 * that each is the domain's own and holds it until it is unmapped; a writable map also
+	 * keeps the guest from making a page table of it, and fails if it is one. Any pages that
+	 * lie side by side may be unmapped together, of one map or several, those with an error
+	 * too, each once.
+	 */
 	int (*foreign_map)(struct hv *hv, uint16_t domid, const gfn_t *gfn, unsigned int n,
 			   bool writable, void **va, int *err);
 	int (*foreign_unmap)(struct hv *hv, void *va, unsigned int n);
+
+	/*
+	 * Another PV domain's p2m. open: -EOPNOTSUPP: it has none, or publishes none. sync follows
+	 * its shape, before a batch of look-ups: 0; 1: it changed, all leaves are unmapped;
+	 * -EAGAIN: it is changing. leaf maps one: -ERANGE: there is no such; -ENXIO: the guest has
+	 * nothing there; -EFAULT: what stands in the way there is not the guest's own.
+	 */
+	int (*p2m_open)(struct hv *hv, uint16_t domid, struct hv_p2m **p2m);
+	void (*p2m_close)(struct hv *hv, struct hv_p2m *p2m);
+	int (*p2m_sync)(struct hv *hv, struct hv_p2m *p2m);
+	int (*p2m_leaf)(struct hv *hv, struct hv_p2m *p2m, uint64_t leaf);
 
 	/* Event channels. pending: 1 and a port (masked until unmask), 0 none. */
 	int (*evtchn_fd)(struct hv *hv);
@@ -205,6 +242,12 @@ const struct hv_ops *hv_xen(void);
  */
 struct hv *hv_open(const struct hv_ops *ops, unsigned int caps, int *err);
 void hv_close(struct hv *hv);
+
+/*
+ * One entry of another domain's p2m, as it stands now: 0, -ERANGE: beyond the guest's memory;
+ * -ENXIO: no memory there; or an error of p2m_leaf.
+ */
+int hv_p2m_read(struct hv *hv, struct hv_p2m *p2m, pfn_t pfn, mfn_t *mfn);
 
 /* What Xen's status of one element means: 0 or a negative errno. */
 int hv_status_errno(int16_t status);

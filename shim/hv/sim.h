@@ -86,6 +86,21 @@ void sim_pages_unmap(void *va, uint32_t n);
 int sim_p2m(struct sim_machine *m, uint16_t domid, pfn_t pfn, mfn_t *mfn);
 int sim_m2p(struct sim_machine *m, mfn_t mfn, uint16_t *domid, pfn_t *pfn);
 
+/* And takes one back for a page it had given up: another frame. */
+int sim_balloon_in(struct sim_machine *m, uint16_t domid, pfn_t pfn);
+/* Makes a page table of a page, or not any more. -EBUSY: somebody may write it. */
+int sim_page_table(struct sim_machine *m, uint16_t domid, pfn_t pfn, bool table);
+
+/*
+ * The p2m that a PV guest publishes is memory of its own: it may write there what it likes, for
+ * up to HV_P2M_MAX_PFNS, and say that it has so many. Ballooning keeps it true. reshape is
+ * one step of a change of its shape: the generation is odd until the next.
+ */
+#define SIM_P2M_INVALID UINT64_MAX
+int sim_p2m_write(struct sim_machine *m, uint16_t domid, pfn_t pfn, uint64_t entry);
+int sim_p2m_resize(struct sim_machine *m, uint16_t domid, uint64_t npfns);
+int sim_p2m_reshape(struct sim_machine *m, uint16_t domid);
+
 /*
  * Grants, the guest's side. A range takes consecutive references. Ending is all or nothing:
  * -EBUSY while one of the pages is mapped, and then none is ended.
@@ -133,6 +148,9 @@ enum sim_op {
 	SIM_OP_SELF_UNMAP,
 	SIM_OP_FOREIGN_MAP,
 	SIM_OP_FOREIGN_UNMAP,
+	SIM_OP_P2M_OPEN,
+	SIM_OP_P2M_SYNC,
+	SIM_OP_P2M_LEAF,
 	SIM_OP_EVTCHN_FD,
 	SIM_OP_EVTCHN_BIND,
 	SIM_OP_EVTCHN_UNBIND,

@@ -47,6 +47,7 @@ static int sim_dom_populate_locked(struct sim_machine *m, struct sim_dom *d, uin
 		if (frame == SIM_NONE)
 			return -ENOMEM;
 		d->p2m[pfn] = frame;
+		sim_list_set_locked(m, d, pfn);
 		sim_commit(m->sh);
 	}
 	return 0;
@@ -81,6 +82,7 @@ static int sim_dom_add_locked(struct sim_machine *m, uint16_t domid, uint32_t np
 	d->domid = domid;
 	d->hvm = hvm;
 	d->npages = npages;
+	d->list_pfns = npages;
 	d->next_ref = SIM_FIRST_REF;
 	/* An empty domain, until it has its pages, must not settle away. */
 	d->state = SIM_DOM_LIVE;
@@ -221,8 +223,29 @@ int sim_balloon_out(struct sim_machine *m, uint16_t domid, pfn_t pfn)
 		uint32_t frame = d->p2m[pfn.n];
 
 		SIM_SET(m->sh, d->p2m[pfn.n], SIM_NONE);
+		sim_list_set_locked(m, d, (uint32_t)pfn.n);
 		sim_frame_drop_locked(m, frame);
 		err = 0;
+	}
+	sim_unlock(m);
+	return err;
+}
+
+int sim_balloon_in(struct sim_machine *m, uint16_t domid, pfn_t pfn)
+{
+	struct sim_dom *d;
+	uint32_t frame;
+	int err = -ENOENT;
+
+	sim_lock(m);
+	d = sim_dom_live(m->sh, domid);
+	if (d && pfn.n < d->npages && d->p2m[pfn.n] == SIM_NONE) {
+		frame = sim_frame_alloc_locked(m, d, (uint32_t)pfn.n);
+		err = frame == SIM_NONE ? -ENOMEM : 0;
+		if (!err) {
+			SIM_SET(m->sh, d->p2m[pfn.n], frame);
+			sim_list_set_locked(m, d, (uint32_t)pfn.n);
+		}
 	}
 	sim_unlock(m);
 	return err;

@@ -9,7 +9,7 @@
 
 static const struct {
 	const char *name;
-	unsigned int caps;
+	unsigned int caps; /* one of them is enough */
 } sim_ops[SIM_OP_COUNT] = {
 	[SIM_OP_OPEN] = { "open", 0 },
 	[SIM_OP_GNT_MAP] = { "gnt_map", HV_CAP_GRANT },
@@ -23,8 +23,11 @@ static const struct {
 	[SIM_OP_SELF_P2M] = { "self_p2m", HV_CAP_DOMAIN },
 	[SIM_OP_SELF_MAP] = { "self_map", HV_CAP_GRANT },
 	[SIM_OP_SELF_UNMAP] = { "self_unmap", HV_CAP_GRANT },
-	[SIM_OP_FOREIGN_MAP] = { "foreign_map", HV_CAP_GRANT },
-	[SIM_OP_FOREIGN_UNMAP] = { "foreign_unmap", HV_CAP_GRANT },
+	[SIM_OP_FOREIGN_MAP] = { "foreign_map", HV_CAP_GRANT | HV_CAP_P2M },
+	[SIM_OP_FOREIGN_UNMAP] = { "foreign_unmap", HV_CAP_GRANT | HV_CAP_P2M },
+	[SIM_OP_P2M_OPEN] = { "p2m_open", HV_CAP_P2M },
+	[SIM_OP_P2M_SYNC] = { "p2m_sync", HV_CAP_P2M },
+	[SIM_OP_P2M_LEAF] = { "p2m_leaf", HV_CAP_P2M },
 	[SIM_OP_EVTCHN_FD] = { "evtchn_fd", HV_CAP_EVTCHN },
 	[SIM_OP_EVTCHN_BIND] = { "evtchn_bind", HV_CAP_EVTCHN },
 	[SIM_OP_EVTCHN_UNBIND] = { "evtchn_unbind", HV_CAP_EVTCHN },
@@ -95,7 +98,7 @@ static int sim_may_locked(struct hv *hv, enum sim_op op)
 	/* A handle of the parent, used in a child. */
 	if (h->m->sh->slot[h->slot].pid != getpid())
 		return -EBADF;
-	return sim_ops[op].caps & ~hv->caps ? -EPERM : 0;
+	return sim_ops[op].caps && !(sim_ops[op].caps & hv->caps) ? -EPERM : 0;
 }
 
 int sim_enter(struct hv *hv, enum sim_op op)

@@ -116,13 +116,20 @@ void sim_frame_drop_locked(struct sim_machine *m, uint32_t frame)
 		sim_frame_free_locked(m, frame);
 }
 
+/* A device may use a page that is held for it. Which foreign maps are for devices, Xen does not
+ * know either: each holds its page. */
+static bool sim_track_pins(const struct sim_track *t)
+{
+	return t->kind == SIM_TRACK_DEVICE || t->kind == SIM_TRACK_FOREIGN;
+}
+
 void sim_frame_get_locked(struct sim_machine *m, uint32_t frame, const struct sim_track *t)
 {
 	struct sim_frame *f = &m->sh->frame[frame];
 
 	sim_touch(m->sh, f, sizeof(*f));
 	f->refs++;
-	if (t->kind != SIM_TRACK_DEVICE)
+	if (!sim_track_pins(t))
 		return;
 	if (t->write)
 		f->dev_w++;
@@ -136,7 +143,7 @@ void sim_frame_put_locked(struct sim_machine *m, uint32_t frame, const struct si
 
 	sim_touch(m->sh, f, sizeof(*f));
 	f->refs--;
-	if (t->kind == SIM_TRACK_DEVICE) {
+	if (sim_track_pins(t)) {
 		if (t->write)
 			f->dev_w--;
 		else

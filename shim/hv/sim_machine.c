@@ -128,13 +128,33 @@ static void sim_config_init(struct sim_shared *sh, const struct sim_config *conf
 		sh->free[i] = i;
 }
 
+/* The lists lie behind the frames in the file, which has holes where nothing was written. */
+static size_t sim_lists_size(void)
+{
+	return SIM_DOMS * SIM_LIST * sizeof(uint64_t);
+}
+
+static int sim_map_lists(struct sim_machine *m, size_t at)
+{
+	m->lists = mmap(NULL, sim_lists_size(), PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_NORESERVE, m->memfd, (off_t)at);
+	if (m->lists != MAP_FAILED)
+		return 0;
+	m->lists = NULL;
+	return -errno;
+}
+
 static int sim_map_memory(struct sim_machine *m, uint32_t frames)
 {
 	size_t size = (size_t)frames << XVS_FRAME_SHIFT;
+	int err;
 
 	m->memfd = memfd_create("xvshim-sim", MFD_CLOEXEC);
-	if (m->memfd < 0 || ftruncate(m->memfd, (off_t)size))
+	if (m->memfd < 0 || ftruncate(m->memfd, (off_t)(size + sim_lists_size())))
 		return -errno;
+	err = sim_map_lists(m, size);
+	if (err)
+		return err;
 	m->ram = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, m->memfd, 0);
 	if (m->ram == MAP_FAILED) {
 		m->ram = NULL;
@@ -218,6 +238,8 @@ void sim_machine_free(struct sim_machine *m)
 	}
 	if (m->window)
 		munmap(m->window, (size_t)SIM_WINDOW << XVS_FRAME_SHIFT);
+	if (m->lists)
+		munmap(m->lists, sim_lists_size());
 	if (m->ram)
 		munmap(m->ram, (size_t)m->sh->config.frames << XVS_FRAME_SHIFT);
 	if (m->memfd >= 0)

@@ -45,7 +45,7 @@ static uint16_t sim_map_new_locked(struct sim_hv *h, uint8_t kind, uint32_t n)
 			continue;
 		sim_touch(sh, &sh->map[i], sizeof(sh->map[i]));
 		sh->map[i] = (struct sim_map){ .used = true, .kind = kind, .slot = h->slot,
-					       .domid = h->domid, .n = n };
+					       .domid = h->domid, .n = n, .left = n };
 		return i;
 	}
 	return SIM_MAPS;
@@ -76,24 +76,75 @@ void sim_maps_release_locked(struct sim_machine *m, uint16_t slot, bool mine)
 	}
 }
 
+/* Some pages of a map. Their addresses stay taken until the last of them is unmapped, so that
+ * nothing else lies there meanwhile. */
+static void sim_unmap_part_locked(struct sim_machine *m, uint16_t id, uint8_t *va, uint32_t n)
+{
+	struct sim_map *map = &m->sh->map[id];
+	uint32_t first = (uint32_t)((va - (uint8_t *)map->va) >> XVS_FRAME_SHIFT);
+	struct sim_dom *d = sim_dom_get(m->sh, map->domid);
+
+	if (mmap(va, (size_t)n << XVS_FRAME_SHIFT, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+		abort(); /* as in sim_window_clear() */
+	for (uint32_t i = 0; d && i < SIM_TRACKS; i++)
+		if (d->track[i].kind == map->kind && d->track[i].map == id &&
+		    d->track[i].index - first < n)
+			sim_track_drop_locked(m, d, i);
+	SIM_SET(m->sh, map->left, map->left - n);
+	if (map->left)
+		return;
+	munmap(map->va, (size_t)map->n << XVS_FRAME_SHIFT);
+	SIM_SET(m->sh, map->used, false);
+}
+
+/* How many of n pages from va on a map has; of others than foreign ones, all or none. */
+static uint32_t sim_map_covers(const struct sim_map *map, const uint8_t *va, uint32_t n)
+{
+	uintptr_t from = (uintptr_t)map->va, at = (uintptr_t)va;
+	uint64_t page = (at - from) >> XVS_FRAME_SHIFT;
+
+	if (map->kind != SIM_TRACK_FOREIGN)
+		return at == from && n == map->n ? n : 0;
+	if (at < from || page >= map->n)
+		return 0;
+	n = n < map->n - page ? n : (uint32_t)(map->n - page);
+	return n <= map->left ? n : 0;
+}
+
+/* Maps may lie side by side, and be unmapped in one go. */
+static int sim_unmap_some_locked(struct sim_hv *h, uint8_t kind, uint8_t *va, uint32_t *n)
+{
+	for (uint16_t i = 0; i < SIM_MAPS; i++) {
+		const struct sim_map *map = &h->m->sh->map[i];
+		uint32_t some;
+
+		if (!map->used || map->slot != h->slot || map->kind != kind)
+			continue;
+		some = sim_map_covers(map, va, *n);
+		if (!some)
+			continue;
+		*n = some;
+		sim_unmap_part_locked(h->m, i, va, some);
+		return 0;
+	}
+	return -EINVAL;
+}
+
 static int sim_unmap_view(struct hv *hv, enum sim_op op, uint8_t kind, void *va, uint32_t n)
 {
-	struct sim_hv *h = sim_of(hv);
 	int err = sim_enter(hv, op);
+	uint8_t *at = va;
 
 	if (err)
 		return err;
-	for (uint16_t i = 0; i < SIM_MAPS; i++) {
-		const struct sim_map *map = &h->m->sh->map[i];
-
-		if (!map->used || map->slot != h->slot || map->va != va || map->n != n ||
-		    map->kind != kind)
-			continue;
-		munmap(va, (size_t)n << XVS_FRAME_SHIFT);
-		sim_map_drop_locked(h->m, i);
-		return sim_leave(hv, op, 0);
+	err = n ? 0 : -EINVAL;
+	for (uint32_t left = n, some; !err && left; left -= some) {
+		some = left;
+		err = sim_unmap_some_locked(sim_of(hv), kind, at, &some);
+		at += (size_t)some << XVS_FRAME_SHIFT;
 	}
-	return sim_leave(hv, op, -EINVAL);
+	return sim_leave(hv, op, err);
 }
 
 /* What is to be mapped: by reference, by machine frame, or by another domain's frame. */
@@ -120,7 +171,8 @@ static int sim_want_frame(struct sim_machine *m, const struct sim_want *w, uint3
 	else
 		*frame = sim_frame_of(m, (mfn_t){ n });
 	if (*frame == SIM_NONE || m->sh->frame[*frame].owner != w->domid ||
-	    m->sh->frame[*frame].state != SIM_FRAME_RAM)
+	    m->sh->frame[*frame].state != SIM_FRAME_RAM ||
+	    (w->write && m->sh->frame[*frame].table))
 		return -EINVAL;
 	return 0;
 }

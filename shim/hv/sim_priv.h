@@ -21,13 +21,14 @@
 #define SIM_TRACKS 16384
 #define SIM_PORTS 512
 #define SIM_SLOTS 64
-#define SIM_MAPS 512
+#define SIM_MAPS 4096
 #define SIM_WINDOW 32768 /* pages of address space for DMA memory */
 #define SIM_FAULTS 32
 #define SIM_MFN_BASE 64 /* so that no machine address is 0 */
 #define SIM_NONE 0xffffffffu
 #define SIM_FIRST_REF 8 /* Xen keeps the references below for itself */
 #define SIM_UNDO (256 * 1024)
+#define SIM_LIST HV_P2M_MAX_PFNS /* entries of a published p2m; memory only where written */
 #define SIM_POISON 0xd5
 
 #define SIM_NODES 1024
@@ -47,7 +48,8 @@ struct sim_frame {
 	uint16_t owner;
 	uint32_t pfn;
 	uint32_t refs;         /* of all kinds */
-	uint32_t dev_r, dev_w; /* device maps, for reading and for writing */
+	uint32_t dev_r, dev_w; /* device and foreign maps, for reading and for writing */
+	bool table;            /* a page table of its owner: nobody else writes it */
 	uint32_t gen;          /* counts the times the last device map went */
 	uint32_t dma_ref;      /* the grant that pins it, for DMA memory */
 	uint16_t dma_slot;
@@ -105,6 +107,7 @@ struct sim_dom {
 	uint32_t next_page, next_ref, next_track;
 	uint32_t tracks; /* device and host maps it holds */
 	uint32_t paused; /* times */
+	uint64_t list_pfns, list_generation; /* of the p2m list it publishes */
 	uint32_t evt_seq; /* futex: counts events for the guest itself */
 	uint32_t p2m[SIM_PAGES];
 	uint8_t taken[SIM_PAGES];
@@ -135,6 +138,7 @@ struct sim_map {
 	uint16_t slot;
 	uint16_t domid;
 	uint32_t n;
+	uint32_t left; /* pages not unmapped yet */
 	void *va;
 };
 
@@ -217,6 +221,7 @@ struct sim_machine {
 	struct sim_shared *sh;
 	uint8_t *ram;    /* all frames, in order */
 	uint8_t *window; /* where dma_alloc puts its memory */
+	uint64_t *lists; /* SIM_DOMS times SIM_LIST entries, each as its guest writes it */
 	int memfd;
 	int evt_fd[SIM_SLOTS];
 	int store_fd[SIM_SLOTS];
@@ -259,6 +264,14 @@ struct sim_dom *sim_dom_get(struct sim_shared *sh, uint16_t domid);
 struct sim_dom *sim_dom_live(struct sim_shared *sh, uint16_t domid);
 int sim_pages_alloc_locked(struct sim_shared *sh, struct sim_dom *d, uint32_t n, uint32_t *first);
 void sim_dom_settle_locked(struct sim_shared *sh, struct sim_dom *d);
+
+/* sim_p2m.c */
+uint64_t *sim_list(struct sim_machine *m, const struct sim_dom *d);
+void sim_list_set_locked(struct sim_machine *m, struct sim_dom *d, uint32_t pfn);
+int sim_p2m_open(struct hv *hv, uint16_t domid, struct hv_p2m **p2m);
+void sim_p2m_close(struct hv *hv, struct hv_p2m *p2m);
+int sim_p2m_sync(struct hv *hv, struct hv_p2m *p2m);
+int sim_p2m_leaf(struct hv *hv, struct hv_p2m *p2m, uint64_t leaf);
 
 /* sim_grant.c */
 int sim_grant_locked(struct sim_shared *sh, struct sim_dom *d, uint32_t pfn, uint32_t n,

@@ -77,15 +77,26 @@ int xen_self_map(struct hv *hv, const mfn_t *mfn, unsigned int n, bool writable,
 int xen_foreign_map(struct hv *hv, uint16_t domid, const gfn_t *gfn, unsigned int n,
 		    bool writable, void **va, int *err);
 int xen_unmap(struct hv *hv, void *va, unsigned int n);
-/* One own frame, read-only; NULL with *err set when it cannot be mapped. */
-const void *xen_map_own(struct xen_priv *x, uint64_t mfn, int *err);
-void xen_unmap_own(struct xen_priv *x, const void *va);
+/* One frame, read-only; NULL with *err set when it cannot be mapped. domid: DOMID_SELF for a frame
+ * of this domain; Xen takes no frame that is not that domain's. */
+const void *xen_map_frame(struct xen_priv *x, uint16_t domid, uint64_t mfn, int *err);
+void xen_unmap_frame(struct xen_priv *x, const void *va);
 
 /* xen_p2m.c */
 int xen_p2m_open(struct xen_priv *x);
 void xen_p2m_close(struct xen_priv *x);
 int xen_self_pfn(struct hv *hv, const void *va, pfn_t *pfn);
 int xen_self_p2m(struct hv *hv, pfn_t pfn, mfn_t *mfn);
+/* The frame of one leaf of the linear p2m that a domain publishes in its shared info page. -ENXIO:
+ * nothing is there; others: a table on the way could not be mapped. */
+int xen_p2m_leaf_frame(struct xen_priv *x, uint16_t domid, const shared_info_t *shared,
+		       uint64_t leaf, uint64_t *frame);
+
+/* xen_guest_p2m.c */
+int xen_guest_p2m_open(struct hv *hv, uint16_t domid, struct hv_p2m **p2m);
+void xen_guest_p2m_close(struct hv *hv, struct hv_p2m *p2m);
+int xen_guest_p2m_sync(struct hv *hv, struct hv_p2m *p2m);
+int xen_guest_p2m_leaf(struct hv *hv, struct hv_p2m *p2m, uint64_t leaf);
 
 /* xen_evtchn.c */
 int xen_evtchn_open(struct xen_priv *x);
@@ -120,6 +131,8 @@ void xen_domain_close(struct xen_priv *x);
 int xen_dom_info(struct hv *hv, uint16_t domid, struct hv_dominfo *info);
 int xen_dom_pause(struct hv *hv, uint16_t domid, bool pause);
 int xen_shared_info_frame(struct xen_priv *x, uint64_t *frame);
+/* The same of another domain; -EOPNOTSUPP: it is no PV domain. Opens what it needs for the call. */
+int xen_guest_shared_info(uint16_t domid, uint64_t *frame);
 /* Whether Xen drives an IOMMU; the last part of its console ring, to be free()d. */
 int xen_physinfo_iommu(struct xen_priv *x, bool *iommu);
 int xen_console_ring(struct xen_priv *x, char **text);

@@ -134,3 +134,19 @@ int xen_console_ring(struct xen_priv *x, char **text)
 	(*text)[count] = '\0';
 	return 0;
 }
+
+int xen_guest_shared_info(uint16_t domid, uint64_t *frame)
+{
+	xc_interface *xch = xc_interface_open(xen_quiet(), xen_quiet(), 0);
+	struct answer a = { 0 };
+	int rc;
+
+	if (!xch)
+		return -errno;
+	rc = ask(xch, domid, &a);
+	xc_interface_close(xch);
+	if (!rc)
+		rc = a.info.hvm ? -EOPNOTSUPP : a.info.dying ? -ESRCH : 0;
+	*frame = a.shared_info_frame;
+	return rc;
+}

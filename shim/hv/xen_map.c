@@ -67,16 +67,16 @@ int xen_unmap(struct hv *hv, void *va, unsigned int n)
 	return xenforeignmemory_unmap(x->fmem, va, n) ? -errno : 0;
 }
 
-const void *xen_map_own(struct xen_priv *x, uint64_t mfn, int *err)
+const void *xen_map_frame(struct xen_priv *x, uint16_t domid, uint64_t mfn, int *err)
 {
 	xen_pfn_t frame = mfn;
-	void *va = xenforeignmemory_map(x->fmem, DOMID_SELF, PROT_READ, 1, &frame, NULL);
+	void *va = xenforeignmemory_map(x->fmem, domid, PROT_READ, 1, &frame, NULL);
 
 	*err = va ? 0 : -errno;
 	return va;
 }
 
-void xen_unmap_own(struct xen_priv *x, const void *va)
+void xen_unmap_frame(struct xen_priv *x, const void *va)
 {
 	xenforeignmemory_unmap(x->fmem, (void *)va, 1);
 }

@@ -14,10 +14,6 @@
 #define PAGEMAP_PRESENT (1ull << 63)
 #define PAGEMAP_PFN ((1ull << 55) - 1)
 
-#define ENTRY_IDENTITY (1ull << 63)
-#define ENTRY_FOREIGN (1ull << 62)
-#define ENTRIES_PER_LEAF (XVS_FRAME_SIZE / sizeof(uint64_t))
-
 #define PTE_PRESENT 1ull
 #define PTE_LARGE (1ull << 7)
 #define PTE_FRAME(pte) (((pte) >> XVS_FRAME_SHIFT) & ((1ull << 40) - 1))
@@ -61,7 +57,7 @@ static uint64_t generation(const struct xen_p2m *p2m)
 static void drop_leaf(struct xen_priv *x, uint64_t i)
 {
 	if (x->p2m.leaf[i])
-		xen_unmap_own(x, x->p2m.leaf[i]);
+		xen_unmap_frame(x, x->p2m.leaf[i]);
 	x->p2m.leaf[i] = NULL;
 }
 
@@ -78,7 +74,7 @@ static void drop_leaves(struct xen_priv *x)
 static int renew(struct xen_priv *x)
 {
 	uint64_t max_pfn = read_once(&x->p2m.shared->arch.max_pfn);
-	uint64_t n = max_pfn / ENTRIES_PER_LEAF + 1;
+	uint64_t n = max_pfn / HV_P2M_LEAF + 1;
 
 	drop_leaves(x);
 	x->p2m.generation = generation(&x->p2m);
@@ -89,16 +85,17 @@ static int renew(struct xen_priv *x)
 	return 0;
 }
 
-static int read_pte(struct xen_priv *x, uint64_t table, unsigned int index, uint64_t *frame)
+static int read_pte(struct xen_priv *x, uint16_t domid, uint64_t table, unsigned int index,
+		    uint64_t *frame)
 {
 	int rc;
-	const uint64_t *ptes = xen_map_own(x, table, &rc);
+	const uint64_t *ptes = xen_map_frame(x, domid, table, &rc);
 	uint64_t pte;
 
 	if (!ptes)
 		return rc;
 	pte = ((const volatile uint64_t *)ptes)[index];
-	xen_unmap_own(x, ptes);
+	xen_unmap_frame(x, ptes);
 	/* A PV domain has no large pages; one here means that we are lost. */
 	if (!(pte & PTE_PRESENT) || (pte & PTE_LARGE))
 		return -ENXIO;
@@ -106,21 +103,30 @@ static int read_pte(struct xen_priv *x, uint64_t table, unsigned int index, uint
 	return 0;
 }
 
-static int map_leaf(struct xen_priv *x, uint64_t leaf)
+int xen_p2m_leaf_frame(struct xen_priv *x, uint16_t domid, const shared_info_t *shared,
+		       uint64_t leaf, uint64_t *frame)
 {
-	uint64_t va = read_once(&x->p2m.shared->arch.p2m_vaddr) + leaf * XVS_FRAME_SIZE;
-	uint64_t frame = PTE_FRAME(read_once(&x->p2m.shared->arch.p2m_cr3));
-	int rc;
+	uint64_t va = read_once(&shared->arch.p2m_vaddr) + leaf * XVS_FRAME_SIZE;
 
+	*frame = PTE_FRAME(read_once(&shared->arch.p2m_cr3));
 	for (int level = PT_LEVELS - 1; level >= 0; level--) {
 		/* The lowest level's PAT bit stands where others say "large". */
 		unsigned int shift = XVS_FRAME_SHIFT + 9 * (unsigned int)level;
+		int rc = read_pte(x, domid, *frame, va >> shift & 511, frame);
 
-		rc = read_pte(x, frame, va >> shift & 511, &frame);
 		if (rc)
 			return rc;
 	}
-	x->p2m.leaf[leaf] = xen_map_own(x, frame, &rc);
+	return 0;
+}
+
+static int map_leaf(struct xen_priv *x, uint64_t leaf)
+{
+	uint64_t frame;
+	int rc = xen_p2m_leaf_frame(x, DOMID_SELF, x->p2m.shared, leaf, &frame);
+
+	if (!rc)
+		x->p2m.leaf[leaf] = xen_map_frame(x, DOMID_SELF, frame, &rc);
 	return rc;
 }
 
@@ -128,10 +134,10 @@ static int decode(uint64_t entry, mfn_t *mfn)
 {
 	if (entry == ~0ull)
 		return -ENXIO;
-	if (entry & ENTRY_FOREIGN)
+	if (entry & HV_P2M_FOREIGN)
 		return -EXDEV;
 	/* Identity: an address of a device, no memory of this domain. */
-	if (entry & ENTRY_IDENTITY)
+	if (entry & HV_P2M_IDENTITY)
 		return -ENXIO;
 	mfn->n = entry;
 	return 0;
@@ -140,7 +146,7 @@ static int decode(uint64_t entry, mfn_t *mfn)
 /* -EAGAIN: the table changed meanwhile, what was read means nothing. */
 static int look_up(struct xen_priv *x, pfn_t pfn, mfn_t *mfn)
 {
-	uint64_t leaf = pfn.n / ENTRIES_PER_LEAF;
+	uint64_t leaf = pfn.n / HV_P2M_LEAF;
 	uint64_t now = generation(&x->p2m);
 	bool warm;
 	int rc = 0;
@@ -158,7 +164,7 @@ static int look_up(struct xen_priv *x, pfn_t pfn, mfn_t *mfn)
 		rc = map_leaf(x, leaf);
 	if (!rc)
 		rc = decode(*(const volatile uint64_t *)&x->p2m.leaf[leaf]
-				    [pfn.n % ENTRIES_PER_LEAF], mfn);
+				    [pfn.n % HV_P2M_LEAF], mfn);
 	if (generation(&x->p2m) != now)
 		return -EAGAIN;
 	if (rc && warm) {
@@ -190,7 +196,7 @@ static int map_shared_info(struct xen_priv *x)
 
 	if (rc)
 		return rc;
-	x->p2m.shared = xen_map_own(x, frame, &rc);
+	x->p2m.shared = xen_map_frame(x, DOMID_SELF, frame, &rc);
 	if (rc)
 		return rc;
 	/* A kernel that publishes no linear p2m. */
@@ -203,7 +209,7 @@ void xen_p2m_close(struct xen_priv *x)
 {
 	drop_leaves(x);
 	if (x->p2m.shared)
-		xen_unmap_own(x, x->p2m.shared);
+		xen_unmap_frame(x, x->p2m.shared);
 	if (x->p2m.pagemap >= 0)
 		close(x->p2m.pagemap);
 }

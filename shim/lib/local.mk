@@ -12,7 +12,7 @@ libxvs_la_SOURCES = \
 if HAVE_XEN
 libxvs_la_SOURCES += \
 	shim/hv/xen.c shim/hv/xen.h shim/hv/xen_dma.c shim/hv/xen_domain.c \
-	shim/hv/xen_evtchn.c shim/hv/xen_grant.c shim/hv/xen_machine.c shim/hv/xen_map.c shim/hv/xen_p2m.c \
+	shim/hv/xen_evtchn.c shim/hv/xen_grant.c shim/hv/xen_guest_p2m.c shim/hv/xen_machine.c shim/hv/xen_map.c shim/hv/xen_p2m.c \
 	shim/hv/xen_store.c
 endif
 libxvs_la_CFLAGS = $(XVS_CFLAGS) $(XEN_CFLAGS)

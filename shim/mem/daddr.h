@@ -42,6 +42,24 @@ static inline int daddr_decode_grant(uint64_t daddr, uint32_t len, struct gref_r
 	return 0;
 }
 
+/*
+ * The same for addressing "p2m", where a daddr is the guest's own byte address: gref holds the pfn,
+ * which fits. -EINVAL: length 0; -ERANGE: beyond what any guest has.
+ */
+static inline int daddr_decode_p2m(uint64_t daddr, uint32_t len, struct gref_range *range)
+{
+	uint64_t last = daddr + len - 1;
+
+	if (refused(!len))
+		return -EINVAL;
+	if (refused((daddr | last) >> XVS_P2M_BITS))
+		return -ERANGE;
+	range->gref = (uint32_t)(daddr >> XVS_FRAME_SHIFT);
+	range->offset = (uint32_t)(daddr & XVS_FRAME_MASK);
+	range->npages = (uint32_t)((last >> XVS_FRAME_SHIFT) - (daddr >> XVS_FRAME_SHIFT) + 1);
+	return 0;
+}
+
 /* keep: XVS_DADDR_KEEP where that was agreed on, else 0. Whether it was set goes to *kept. */
 static inline int daddr_decode(uint64_t daddr, uint32_t len, uint64_t keep,
 			       struct gref_range *range, bool *kept)

@@ -17,7 +17,7 @@
 #include <xvshim/protocol.h>
 
 #define JOURNAL_MAGIC 0x4c4e4a58u
-#define JOURNAL_VERSION 3
+#define JOURNAL_VERSION 4
 #define JOURNAL_PINS 8192u         /* pages of the guest mapped at once, all queues */
 #define JOURNAL_BATCH 1024u        /* grant operations a hypercall */
 #define JOURNAL_DMA_PAGES_MAX 2048 /* DMA pages a device */
@@ -61,6 +61,9 @@ struct session_stats {
 	_Atomic uint64_t broken;   /* times the device was broken */
 	_Atomic uint64_t resumed;  /* chains submitted again after a take-over */
 	_Atomic uint64_t max_batch_hypercalls; /* grant hypercalls of the worst batch, without the copy */
+	/* addressing p2m: requests to the holder; pages the guest gave away; pages refused: beyond
+	 * its memory, none there, not its own by Xen's word */
+	_Atomic uint64_t p2m_requests, p2m_stale, p2m_beyond, p2m_absent, p2m_refused;
 	_Atomic uint32_t driver_status; /* as the guest sees it */
 	_Atomic uint32_t inflight;
 	char reason[160]; /* why the device was broken last; guarded by reason_seq (odd: changing) */

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define MFN_MAX ((1ull << 40) - 1) /* 52 bits of machine address are all x86-64 has */
+#define MFN_MAX (P2M_CACHE_MADDR >> XVS_FRAME_SHIFT) /* 52 bits are all x86-64 has */
 #define PER_PAGE (XVS_FRAME_SIZE / sizeof(uint64_t))
 
 static size_t whole_pages(uint64_t bytes)
@@ -53,15 +53,22 @@ void p2m_cache_close(struct p2m_cache *c)
 
 int p2m_cache_set(struct p2m_cache *c, pfn_t pfn, mfn_t mfn)
 {
+	return p2m_cache_set_tag(c, pfn, mfn, 0);
+}
+
+int p2m_cache_set_tag(struct p2m_cache *c, pfn_t pfn, mfn_t mfn, uint32_t tag)
+{
+	uint64_t bits = (uint64_t)(tag >> 11) << 52 | (tag & 0x7ff) << 1;
+
 	if (pfn.n >= c->npfns)
 		return -ERANGE;
-	if (mfn.n > MFN_MAX)
+	if (mfn.n > MFN_MAX || tag > P2M_CACHE_TAG_MAX)
 		return -EINVAL;
 	if (!(c->entry[pfn.n] & P2M_CACHE_VALID)) {
 		c->known++;
 		c->pages += !c->count[pfn.n / PER_PAGE]++;
 	}
-	c->entry[pfn.n] = mfn.n << XVS_FRAME_SHIFT | P2M_CACHE_VALID;
+	c->entry[pfn.n] = mfn.n << XVS_FRAME_SHIFT | bits | P2M_CACHE_VALID;
 	return 0;
 }
 

@@ -4,10 +4,10 @@
  * so that a look-up is one load whatever the guest's size and however its memory is cut.
  *
  * The array is address space. It takes memory a page (512 pfns, 2 MiB of the guest) at a time,
- * where something was entered, and gives it back when the last entry there is cleared. What is not entered is not valid: there is no frame to fall back
- * to, so an address can only become one that the owner of the cache has put there, with the
- * page pinned. An entry lives from set to clear; the caller pins before the one and lets go
- * after the other.
+ * where something was entered, and gives it back when the last entry there is cleared. What is
+ * not entered is not valid: there is no frame to fall back to, so an address can only become one
+ * that the owner of the cache has put there, with the page pinned. An entry lives from set to
+ * clear; the caller pins before the one and lets go after the other.
  *
  * Errors: negative errno. Threads: one.
  */
@@ -21,9 +21,11 @@
 
 #define P2M_CACHE_MAX_PFNS (1ull << 28) /* 1 TiB */
 #define P2M_CACHE_VALID 1ull
+#define P2M_CACHE_MADDR (((1ull << 40) - 1) << XVS_FRAME_SHIFT)
+#define P2M_CACHE_TAG_MAX ((1u << 23) - 1)
 
 struct p2m_cache {
-	uint64_t *entry; /* machine address of the frame | P2M_CACHE_VALID, or 0 */
+	uint64_t *entry; /* machine address of the frame | tag | P2M_CACHE_VALID, or 0 */
 	uint64_t npfns;
 	uint64_t known;  /* entries that are valid */
 	uint64_t pages;  /* of the array that hold one; they are what takes memory */
@@ -36,6 +38,8 @@ void p2m_cache_close(struct p2m_cache *c);
 
 /* -ERANGE: the guest has no such pfn; -EINVAL: no machine has such a frame. */
 int p2m_cache_set(struct p2m_cache *c, pfn_t pfn, mfn_t mfn);
+/* With a number of the caller's, up to P2M_CACHE_TAG_MAX, that comes out in the same load. */
+int p2m_cache_set_tag(struct p2m_cache *c, pfn_t pfn, mfn_t mfn, uint32_t tag);
 /* Forgets one page; whether it was known. */
 bool p2m_cache_clear(struct p2m_cache *c, pfn_t pfn);
 /* Forgets all of them and gives the memory back. */
@@ -51,7 +55,22 @@ static inline int p2m_cache_get(const struct p2m_cache *c, pfn_t pfn, mfn_t *mfn
 	entry = c->entry[pfn.n];
 	if (!(entry & P2M_CACHE_VALID))
 		return -ENOENT;
-	mfn->n = entry >> XVS_FRAME_SHIFT;
+	mfn->n = (entry & P2M_CACHE_MADDR) >> XVS_FRAME_SHIFT;
+	return 0;
+}
+
+/* The same, and its tag. */
+static inline int p2m_cache_get_tag(const struct p2m_cache *c, pfn_t pfn, mfn_t *mfn, uint32_t *tag)
+{
+	uint64_t entry;
+
+	if (pfn.n >= c->npfns)
+		return -ERANGE;
+	entry = c->entry[pfn.n];
+	if (!(entry & P2M_CACHE_VALID))
+		return -ENOENT;
+	mfn->n = (entry & P2M_CACHE_MADDR) >> XVS_FRAME_SHIFT;
+	*tag = (uint32_t)(entry >> 52 << 11 | (entry & 0xffe) >> 1);
 	return 0;
 }
 
@@ -80,7 +99,7 @@ static inline uint32_t p2m_cache_find(const struct p2m_cache *c, uint64_t addr, 
 	entry = c->entry[pfn];
 	if (!(entry & P2M_CACHE_VALID))
 		return 0;
-	maddr->a = entry - P2M_CACHE_VALID + offset;
+	maddr->a = (entry & P2M_CACHE_MADDR) + offset;
 	return offset + len <= XVS_FRAME_SIZE ? len : p2m_cache_extend(c, addr, len);
 }
 

@@ -79,9 +79,14 @@ static int plan_table(struct session *s, struct candidate *c, const struct vring
 	*why = chain_check_indirect(d, c->q->ring.size);
 	if (refused(*why != NULL))
 		return -EINVAL;
-	if (daddr_decode(d->addr, d->len, s->keep, &c->table_range, &kept) ||
-	    refused(c->table_range.npages > 2))
+	if (s->p2m) {
+		kept = false;
+		if (session_p2m_decode(s, d->addr, d->len, &c->table_range, why))
+			return -EINVAL;
+	} else if (daddr_decode(d->addr, d->len, s->keep, &c->table_range, &kept) ||
+		   refused(c->table_range.npages > 2)) {
 		return refuse(why, "address of an indirect table is not a grant");
+	}
 	if (refused(ring_refs_hit(&s->refs, c->table_range.gref, c->table_range.npages)))
 		return refuse(why, "indirect table lies in a ring or the control page");
 	if (s->batch.copy_n + c->table_range.npages > BATCH_COPIES ||
@@ -92,7 +97,12 @@ static int plan_table(struct session *s, struct candidate *c, const struct vring
 	va = scratch_take(s, d->len, &to);
 	if (!va)
 		return -ENOSPC;
-	if (!kept || !read_table(s, &c->table_range, va, d->len)) {
+	if (s->p2m) {
+		int rc = session_p2m_read(s, &c->table_range, va, d->len, why);
+
+		if (rc)
+			return rc == -EINVAL ? rc : -ENOSPC;
+	} else if (!kept || !read_table(s, &c->table_range, va, d->len)) {
 		first = XVS_FRAME_SIZE - c->table_range.offset;
 		first = d->len < first ? d->len : first;
 		add_copy(s, c->table_range.gref, c->table_range.offset, to, first);
@@ -259,6 +269,8 @@ unsigned int batch_gather(struct session *s)
 	b->chain_n = b->desc_n = b->copy_n = b->seg_n = b->planned = b->hits = 0;
 	b->scratch_page = b->scratch_off = 0;
 	b->no++;
+	if (s->p2m && !session_p2m_begin(s))
+		return 0;
 	for (unsigned int i = 0; i < s->num_queues && !why; i++) {
 		unsigned int index = (s->turn + i) % s->num_queues;
 		struct squeue *q = &s->queue[index];

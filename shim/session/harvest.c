@@ -39,7 +39,10 @@ static int take_queue(struct session *s, struct squeue *q)
 		rc = shadow_take(&q->shadow, &chain, &len);
 		if (rc <= 0)
 			break;
-		drop_pins(s, chain.first_pin);
+		if (s->p2m)
+			session_p2m_drop(s, chain.first_pin);
+		else
+			drop_pins(s, chain.first_pin);
 		pub[n++] = (struct journal_used){ chain.guest_head, len };
 	}
 	q->done_n = n;
@@ -73,6 +76,8 @@ static void publish_queue(struct session *s, struct squeue *q)
 
 static int unmap_batch(struct session *s)
 {
+	if (s->p2m)
+		return session_p2m_flush(s);
 	if (!s->pins.unmap_n)
 		return 0;
 	stat_add(&s->st->unmap_calls, 1);

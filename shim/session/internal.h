@@ -84,6 +84,8 @@ struct ring_refs {
 	unsigned int n;
 };
 
+struct session_p2m;
+
 struct session {
 	struct session_params p;
 	struct hv *hv;
@@ -112,6 +114,8 @@ struct session {
 
 	struct pins pins;
 	struct kept kept;
+	struct session_p2m *p2m; /* NULL: addressing grant */
+	uint64_t now_us; /* about; of the last look at the clock */
 	uint64_t keep; /* XVS_DADDR_KEEP where it was agreed on */
 	uint64_t age_at, age_batch; /* next look for old pages, in us; last batch of the last look */
 	struct hv_copy_op *copy_op; /* BATCH_COPIES, DMA memory */
@@ -181,6 +185,36 @@ int session_release(struct session *s);
 void session_keep_room(struct session *s);
 /* Gives back what was not used for a while. Returns ms until the next look; -1: never. */
 int session_keep_age(struct session *s, uint64_t now_us);
+
+/* p2m.c: in addressing p2m instead of pins, kept pages and grant copies. A gref_range holds pfns. */
+#define P2M_RING_PAGES 2
+int session_p2m_open(struct session *s, char *why, size_t size);
+void session_p2m_close(struct session *s);
+/* Before a batch. false: there can be none now. */
+bool session_p2m_begin(struct session *s);
+/* -EINVAL with *why. */
+int session_p2m_decode(struct session *s, uint64_t daddr, uint32_t len, struct gref_range *range,
+		       chain_error *why);
+/* Adds one page to the batch, and its use to a chain's list. Errors as of a chain. */
+int session_p2m_add(struct session *s, uint32_t pfn, bool writable, uint16_t **link, uint16_t *op,
+		    chain_error *why);
+unsigned int session_p2m_mark(const struct session *s);
+/* Takes back what came after the mark. */
+void session_p2m_undo(struct session *s, unsigned int mark);
+/* Holds the pages of the batch and completes its segments, or gives the batch up. */
+int session_p2m_map(struct session *s);
+/* The uses of a chain, by its list; then what is not to be kept, in one request. */
+void session_p2m_drop(struct session *s, uint16_t use);
+int session_p2m_flush(struct session *s);
+/* All of them: the device was reset. */
+int session_p2m_release(struct session *s);
+/* As session_keep_age(). */
+int session_p2m_age(struct session *s, uint64_t now_us);
+/* Reads len bytes of the guest. -EINVAL with *why, -EAGAIN: later. */
+int session_p2m_read(struct session *s, const struct gref_range *range, char *to, uint32_t len,
+		     chain_error *why);
+int session_p2m_map_ring(struct session *s, const struct gref_range *range, bool writable,
+			 void **va);
 
 /* submit.c, harvest.c: one batch each. Return the number of chains moved. */
 unsigned int session_submit(struct session *s);

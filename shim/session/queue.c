@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#define PART_PAGES_MAX 2 /* of SHADOW_MAX entries, at any offset of their alignment */
+#define PART_PAGES_MAX P2M_RING_PAGES /* of SHADOW_MAX entries, at any offset of their alignment */
 
 static void filter_set(struct ring_refs *refs, uint32_t gref)
 {
@@ -46,7 +46,8 @@ static int map_part(struct session *s, struct ring_map *m, uint64_t daddr, uint3
 {
 	uint32_t gref[PART_PAGES_MAX];
 	struct gref_range range;
-	int rc = daddr_decode_grant(daddr, len, &range);
+	int rc = s->p2m ? daddr_decode_p2m(daddr, len, &range) :
+			  daddr_decode_grant(daddr, len, &range);
 
 	if (rc || daddr % align || range.npages > PART_PAGES_MAX)
 		return -EINVAL;
@@ -55,6 +56,14 @@ static int map_part(struct session *s, struct ring_map *m, uint64_t daddr, uint3
 	rc = ring_refs_add(&s->refs, range);
 	if (rc)
 		return rc;
+	if (s->p2m) {
+		rc = session_p2m_map_ring(s, &range, writable, &m->va);
+		if (rc)
+			return rc;
+		m->npages = range.npages;
+		*va = (char *)m->va + range.offset;
+		return 0;
+	}
 	/* What gntdev says of a refused grant tells nothing of whose fault it was. */
 	if (s->hv->ops->host_map(s->hv, s->p.domid, gref, range.npages, writable, &m->va))
 		return -EAGAIN;
@@ -66,7 +75,9 @@ static int map_part(struct session *s, struct ring_map *m, uint64_t daddr, uint3
 static void unmap_parts(struct session *s, struct squeue *q)
 {
 	for (unsigned int i = 0; i < 3; i++) {
-		if (q->map[i].npages)
+		if (q->map[i].npages && s->p2m)
+			s->hv->ops->foreign_unmap(s->hv, q->map[i].va, q->map[i].npages);
+		else if (q->map[i].npages)
 			s->hv->ops->host_unmap(s->hv, q->map[i].va, q->map[i].npages);
 		q->map[i] = (struct ring_map){ 0 };
 	}
@@ -127,7 +138,8 @@ int squeue_enable(struct session *s, unsigned int index, const char **why)
 	*why = check_entry(s, index, &e);
 	if (*why)
 		return -EINVAL;
-	*why = "ring addresses are not valid grants";
+	*why = s->p2m ? "ring addresses are not the guest's memory" :
+		       "ring addresses are not valid grants";
 	rc = map_ring(s, q, &e);
 	if (rc)
 		goto err_refs;

@@ -42,7 +42,9 @@ static void forget_refs(struct session *s)
 	struct gref_range ctrl = { .gref = s->p.ctrl_ref, .npages = 1 };
 
 	memset(&s->refs, 0, sizeof(s->refs));
-	ring_refs_add(&s->refs, ctrl);
+	/* In p2m references are pfns, and nobody tells that of the control page. */
+	if (s->p.addressing == XVS_ADDRESSING_GRANT)
+		ring_refs_add(&s->refs, ctrl);
 }
 
 int session_quiesce(struct session *s, bool forget)
@@ -59,6 +61,9 @@ int session_quiesce(struct session *s, bool forget)
 	if (held)
 		log_limited(&s->limit, LOG_INFO, "%s: device reset, then %u pages unmapped",
 			    s->p.name, held);
+	rc = s->p2m ? session_p2m_release(s) : 0;
+	if (rc)
+		return rc;
 	rc = pins_unmap_all(&s->pins);
 	kept_reset(&s->kept);
 	atomic_store(&s->st->kept, 0);
@@ -226,6 +231,9 @@ int session_open(struct session **out, const struct session_params *params, char
 		snprintf(why, size, "out of memory");
 		goto err_free;
 	}
+	rc = params->addressing == XVS_ADDRESSING_P2M ? session_p2m_open(s, why, size) : 0;
+	if (rc)
+		goto err_free;
 	rc = attach_control(s, why, size);
 	if (rc)
 		goto err_free;
@@ -241,6 +249,7 @@ err_stop:
 	session_close(s);
 	return rc;
 err_free:
+	session_p2m_close(s);
 	kept_close(&s->kept);
 	free(s);
 	return rc;
@@ -430,10 +439,15 @@ static bool wait_events(struct session *s, int stop_fd, int timeout)
 	return fd[0].revents;
 }
 
+static int keep_age(struct session *s)
+{
+	return s->p2m ? session_p2m_age(s, now_us()) : session_keep_age(s, now_us());
+}
+
 /* Nothing to do: arms all notifications and sleeps. Returns whether to stop. */
 static bool idle(struct session *s, int stop_fd)
 {
-	int timeout = session_keep_age(s, now_us());
+	int timeout = keep_age(s);
 	uint64_t start;
 	bool stop;
 
@@ -460,7 +474,7 @@ int session_run(struct session *s, int stop_fd)
 			stop = idle(s, stop_fd);
 		else if (++busy % STOP_CHECK_TURNS == 0) {
 			stop = wait_events(s, stop_fd, 0);
-			session_keep_age(s, now_us());
+			keep_age(s);
 		}
 	}
 	if (s->fatal)
@@ -472,6 +486,7 @@ void session_close(struct session *s)
 {
 	s->hv->ops->evtchn_unbind(s->hv, s->ctrl_port);
 	s->hv->ops->host_unmap(s->hv, s->ctrl.page, 1);
+	session_p2m_close(s);
 	kept_close(&s->kept);
 	free(s);
 }

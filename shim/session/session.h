@@ -18,7 +18,7 @@
 struct session;
 
 struct session_params {
-	struct hv *hv;           /* GRANT and EVTCHN; opened by this process */
+	struct hv *hv;           /* GRANT and EVTCHN, P2M for that addressing; of this process */
 	struct xdev *dev;        /* reset; nobody else drives it */
 	struct hv_dma *dma;      /* session_dma_pages(dev) pages, recorded in the journal */
 	struct journal *journal; /* fresh, or recovered with resume */
@@ -27,6 +27,7 @@ struct session_params {
 	uint32_t ctrl_port;
 	enum xvs_addressing addressing;
 	enum xvs_protection protection;
+	int holder_fd; /* addressing p2m: a socket to the device's holder, the caller's */
 	unsigned int keep_pages; /* pages kept mapped at most, where the protection allows any */
 	unsigned int keep_ms;    /* unused for so long to twice that, they are given back; 0: never */
 	unsigned int poll_us; /* poll for this long before waiting for an event; 0: never */

@@ -22,7 +22,8 @@ static void trace_chain(struct session *s, const struct candidate *c)
 			.daddr = d->daddr, .maddr = b->seg[seg].maddr.a, .len = d->len,
 			.queue = queue, .writable = d->writable };
 		atomic_store_explicit(&s->st->trace_next, at + 1, memory_order_release);
-		if (daddr_decode(d->daddr, d->len, s->keep, &range, &kept))
+		if (s->p2m ? daddr_decode_p2m(d->daddr, d->len, &range) :
+			     daddr_decode(d->daddr, d->len, s->keep, &range, &kept))
 			return;
 		seg += range.npages;
 	}

@@ -80,6 +80,40 @@ static inline void add_kept(struct session *s, struct adding *to, uint32_t gref,
 	link_node(s, to, kept_get(k, pin, s->batch.no));
 }
 
+/* As add_desc, for pages that are named by pfn; what is not the guest's is found here. */
+static int add_desc_p2m(struct session *s, const struct candidate *c, struct adding *to,
+			const struct chain_desc *d, chain_error *why)
+{
+	struct gref_range range;
+	uint32_t left = d->len, offset;
+	int rc = session_p2m_decode(s, d->daddr, left, &range, why);
+
+	if (rc)
+		return rc;
+	if (range.npages > to->end - s->batch.seg_n)
+		return no_room(s, c, to, range.npages, why);
+	if (ring_refs_hit(&s->refs, range.gref, range.npages))
+		return refuse(why, "buffer lies in a ring");
+	if (d->writable && to->table_len && overlap(&to->table, to->table_len, &range, left))
+		return refuse(why, "buffer lies in its own indirect table");
+	offset = range.offset;
+	for (uint32_t i = 0; i < range.npages; i++) {
+		uint32_t room = XVS_FRAME_SIZE - offset, part = left < room ? left : room;
+		unsigned int n = s->batch.seg_n;
+
+		rc = session_p2m_add(s, range.gref + i, d->writable, &to->link, &s->batch.op[n],
+				     why);
+		if (rc)
+			return rc;
+		s->batch.seg[n] = (struct shadow_seg){ .maddr = { offset }, .len = part,
+						       .writable = d->writable };
+		s->batch.seg_n++;
+		offset = 0;
+		left -= part;
+	}
+	return 0;
+}
+
 /* Checks one descriptor and adds its pages to the batch. Errors as of add_descs. */
 static inline int add_desc(struct session *s, const struct candidate *c, struct adding *to,
 			   const struct chain_desc *d, chain_error *why)
@@ -137,7 +171,7 @@ static inline int add_descs(struct session *s, struct candidate *c, struct addin
 		form = chain_check_next(d, &sum);
 		if (refused(form != NULL))
 			return refuse(why, form);
-		rc = add_desc(s, c, to, d, why);
+		rc = s->p2m ? add_desc_p2m(s, c, to, d, why) : add_desc(s, c, to, d, why);
 		if (__builtin_expect(rc, 0))
 			return rc;
 	} while (++d < end);
@@ -173,6 +207,7 @@ static int add_chain(struct session *s, struct candidate *c, chain_error *why)
 {
 	unsigned int first = s->batch.seg_n, first_op = s->pins.map_n;
 	unsigned int pages = least(c->q->shadow.size, s->pins.free_n);
+	unsigned int mark = s->p2m ? session_p2m_mark(s) : 0;
 	struct adding to = { .first = first, .link = &c->first_pin };
 	int rc;
 
@@ -184,8 +219,12 @@ static int add_chain(struct session *s, struct candidate *c, chain_error *why)
 	rc = add_descs(s, c, &to, why);
 	*to.link = PIN_NONE;
 	if (__builtin_expect(rc, 0)) {
-		drop_uses(s, c->first_pin);
-		undo_map(s, first_op);
+		if (s->p2m) {
+			session_p2m_undo(s, mark);
+		} else {
+			drop_uses(s, c->first_pin);
+			undo_map(s, first_op);
+		}
 		s->batch.seg_n = first;
 		return rc;
 	}
@@ -275,6 +314,17 @@ static void forget_reservations(struct session *s)
 		shadow_unreserve(&s->queue[i].shadow);
 }
 
+static void give_up(struct session *s)
+{
+	if (s->p2m) {
+		session_p2m_undo(s, 0);
+		s->batch.seg_n = 0;
+		return;
+	}
+	undo_batch(s, s->pins.map_n);
+	pins_undo(&s->pins, 0);
+}
+
 int batch_translate(struct session *s)
 {
 	chain_error why = add_chains(s);
@@ -283,11 +333,12 @@ int batch_translate(struct session *s)
 
 	forget_reservations(s);
 	if (why) {
-		undo_batch(s, ops);
-		pins_undo(&s->pins, 0);
+		give_up(s);
 		session_break(s, "%s", why);
 		return -EINVAL;
 	}
+	if (s->p2m)
+		return session_p2m_map(s);
 	stat_add(&s->st->keep_hits, s->batch.hits);
 	if (!ops)
 		return 0;

@@ -62,6 +62,8 @@ static void print_counters(json_object *c)
 					     "unmap_pages", "copy_calls", "copy_ops", NULL };
 	static const char *const kept[] = { "kept",	    "keep_hits",   "keep_added",
 					    "keep_dropped", "table_reads", "releases", NULL };
+	static const char *const p2m[] = { "p2m_requests", "p2m_stale", "p2m_beyond", "p2m_absent",
+					   "p2m_refused", NULL };
 	static const char *const events[] = { "guest_kicks",  "guest_notifies", "dev_notifies",
 					      "dev_irqs",     "polls_hit",	"polls_missed",
 					      NULL };
@@ -75,6 +77,8 @@ static void print_counters(json_object *c)
 	       json_object_get_string(field(c, "hypercalls_per_batch")),
 	       field_number(c, "max_batch_hypercalls"));
 	print_numbers("kept pages", c, kept);
+	if (field_number(c, "p2m_requests"))
+		print_numbers("p2m", c, p2m);
 	print_numbers("events", c, events);
 	print_numbers("state", c, state);
 	if (*field_text(c, "broken_reason"))

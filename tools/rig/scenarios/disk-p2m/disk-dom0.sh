@@ -1,0 +1,1 @@
+../disk-pv/dom0.sh

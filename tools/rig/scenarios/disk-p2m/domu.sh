@@ -1,0 +1,1 @@
+../disk-pv/domu.sh
