@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * library_probe VIRTIO EDU: libxvshim on the Xen it runs on, built like any program of another
+ * library_probe VIRTIO [EDU]: libxvshim on the Xen it runs on, built like any program of another
  * project: the public header, the shared library, and for a second opinion Xen's own library.
  * VIRTIO: the address of a nested device that dom0's virtio-pci has and nobody uses. EDU: that of
  * QEMU's device of this name, which copies between memory and a buffer of its own.
@@ -238,14 +238,15 @@ int main(int argc, char **argv)
 {
 	struct xvs *xvs;
 
-	if (argc != 3 || xvs_open(XVS_MEMORY | XVS_OWN | XVS_GRANTS, &xvs))
+	if (argc < 2 || xvs_open(XVS_MEMORY | XVS_OWN | XVS_GRANTS, &xvs))
 		return perror("library_probe"), 1;
 	probe_memory(xvs);
 	probe_grants(xvs);
 	xvs_close(xvs);
 	probe_successor();
 	probe_pci(argv[1]);
-	probe_edu(argv[2]);
+	if (argc > 2)
+		probe_edu(argv[2]);
 	printf("library_probe: %u failures\n", failures);
 	return failures != 0;
 }

@@ -4,10 +4,10 @@
 # the device: chance from one, and from the other exactly the bytes that the host gave it.
 set -euo pipefail
 
-read -r chance zeroes edu <<<"$RIG_BDFS"
+read -r chance zeroes <<<"$RIG_BDFS"
 in=/usr/libexec/xvshim
 before=$(rig-grants 0)
-"$in/library_probe" "$chance" "$edu"
+"$in/library_probe" "$chance"
 
 first=$("$in/virtio_rng" "$chance")
 second=$("$in/virtio_rng" "$chance")
@@ -26,5 +26,4 @@ for bdf in "$chance" "$zeroes"; do
 done
 after=$(rig-grants 0)
 [ "$before" = "$after" ] || { echo "dom0's own entries in use: before $before, after $after"; exit 1; }
-echo "verified: a device copies between pages named by their machine addresses"
 echo "verified: a program of less than 100 lines reads nested virtio-rng devices by machine addresses"
