@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Without an IOMMU the toolstack gives a PV guest any PCI device. First the guard only warns, and
-# the guest has it; then the guard is to enforce.
+# Without an IOMMU nothing stops a PV guest from being given any PCI device. First the guard only
+# warns, and the guest has it; then the guard is to enforce.
 set -euo pipefail
 
 bdf=${RIG_BDFS%% *}
@@ -18,6 +18,18 @@ back_to_dom0() {
 	dd if=/dev/"$(basename /sys/bus/pci/devices/"$bdf"/virtio*/block/*)" bs=64k count=16 \
 		iflag=direct of=/dev/null status=none
 }
+# To pciback by hand: xl pci-assignable-add does the same, and then fails for want of an IOMMU to
+# quarantine the device with.
+to_pciback() {
+	held_by none || echo "$bdf" >"/sys/bus/pci/devices/$bdf/driver/unbind"
+	echo "$bdf" >/sys/bus/pci/drivers/pciback/new_slot
+	echo "$bdf" >/sys/bus/pci/drivers/pciback/bind
+}
+from_pciback() {
+	echo "$bdf" >/sys/bus/pci/drivers/pciback/unbind
+	echo "$bdf" >/sys/bus/pci/drivers/pciback/remove_slot
+}
+
 # give NAME: a new guest gets the device, in its configuration or, where the toolstack does not
 # take it there, once it runs. What worked the first time has to be what is refused later.
 way=
@@ -43,7 +55,8 @@ fails xvshim probe --assignable "$bdf"
 modprobe xen-pciback
 
 mark
-xl pci-assignable-add "$bdf"
+to_pciback
+xl pci-assignable-list | grep "${bdf#0000:}"
 rig-until 10 says 'is ready to be assigned, which is not safe: bit 33 is not offered'
 held_by pciback
 fails xvshim doctor >"$RIG_SHARE/doctor.txt"
@@ -54,17 +67,17 @@ rig-until 10 says "is assigned to domain 'first', which is not safe"
 xl pci-list first | grep "${bdf#0000:}"
 echo "verified: guard = warn: named at pciback and in the guest, and left there"
 rig-domu shutdown first
-xl pci-assignable-remove "$bdf"
+from_pciback
 back_to_dom0
 
 rig-xvshimd stop
 mark
 rig-xvshimd start --guard enforce
 begun=$(date +%s%N)
-xl pci-assignable-add "$bdf" || true # it may be gone again before xl has looked
+to_pciback
 rig-until 10 held_by none
 says 'taken from pciback'
-echo "figure: guard: taken from pciback $((($(date +%s%N) - begun) / 1000000)) ms after xl began to assign it"
+echo "figure: guard: taken from pciback $((($(date +%s%N) - begun) / 1000000)) ms after it was sent there, at most"
 xl pci-assignable-list >"$RIG_SHARE/assignable-list"
 fails grep "${bdf#0000:}" "$RIG_SHARE/assignable-list"
 if give refused >"$RIG_SHARE/refused.txt" 2>&1; then
@@ -78,7 +91,7 @@ echo "verified: guard = enforce: the device does not stay assignable, and xl ref
 
 # Assigned while no daemon ran: taken when it starts, from a guest that runs.
 rig-xvshimd stop
-xl pci-assignable-add "$bdf"
+to_pciback
 give second
 mark
 rig-xvshimd start --guard enforce
