@@ -58,7 +58,7 @@ class Trace(unittest.TestCase):
         self.assertEqual(dict(domains[0]), {"mmu_calls": 2, "page_faults": 1})
 
     def test_longest_record(self):
-        domains = xentrace.count(cpu(0) + runs(0) + call(12, *[0x7000000A] * 6) + call(32))
+        domains = xentrace.count(cpu(0) + runs(0) + call(12, *[0x2000000A] * 6) + call(32))
         self.assertEqual(dict(domains[0]), {"hypercalls": 2, "event_calls": 1})
 
     def test_unknown_domain_is_not_guessed(self):
