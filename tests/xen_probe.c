@@ -3,7 +3,8 @@
  * xen_probe [pci:BDF] [dom:DOMID]: tries hv/xen on the Xen it runs on, and on request a nested
  * virtio-blk and a PV guest. Prints ok or FAIL lines; exit status 0 when all are ok. To be run in
  * dom0, as root, with a device that may be taken: it is given back at the end.
- * xen_probe check:BDF: only says what xpci_check says. pattern:N and p2m:DOMID:PFN,...: see
+ * xen_probe check:BDF: only says what xpci_check says. bench: only times maps of grants. pattern:N
+ * and p2m:DOMID:PFN,...: see
  * xen_probe_p2m.c.
  */
 #include "xen_probe.h"
@@ -91,6 +92,11 @@ int main(int argc, char **argv)
 	hv = hv_open(hv_xen(), ALL_CAPS, &err);
 	if (!probe_check(hv, "open with all capabilities: %s", strerror(-err)))
 		return 1;
+	if (argc > 1 && !strcmp(argv[1], "bench")) {
+		probe_bench(hv);
+		hv_close(hv);
+		return failures ? 1 : 0;
+	}
 	probe_services(hv);
 	probe_dma(hv);
 	probe_grants(hv);

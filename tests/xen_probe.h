@@ -11,6 +11,7 @@ bool probe_check(bool cond, const char *format, ...) __attribute__((format(print
 bool probe_need(int rc, const char *what);
 double probe_now_us(void);
 
+void probe_bench(struct hv *hv);
 void probe_dma(struct hv *hv);
 void probe_grants(struct hv *hv);
 void probe_services(struct hv *hv);

@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Does what dom0 says, job after job:
+#   ready DISK                 wait for the disk and read its first block; says now, or never
+#   load DISK LOAD LIMIT       see load.sh
+#   busy DISK LOAD             the load until dom0 says stop
+#   end
+set -euo pipefail
+. /rig/files/load.sh
+
+first_block() {
+	dd if="$1" of=/dev/null bs=4096 count=1 iflag=direct status=none
+}
+
+for ((n = 0; ; n++)); do
+	job=$(rig-wait "job-$n" 900)
+	read -r verb disk what limit <<<"$job"
+	case $verb in
+	ready)
+		ready=never
+		if rig-until 30 test -b "$disk"; then
+			first_block "$disk"
+			ready=now
+		fi
+		rig-signal "result-$n" "$ready"
+		;;
+	load)
+		before=$(events)
+		result=$(load "$disk" "$what" "$limit")
+		rig-signal "result-$n" \
+			"$(jq -c --argjson n $(($(events) - before)) '.guest_events = $n' <<<"$result")"
+		;;
+	busy)
+		rig-until 30 test -b "$disk"
+		load "$disk" "$what" 1000 >/dev/null &
+		rig-wait "stop-$n" 900 >/dev/null
+		pkill -INT -x fio
+		wait $! || true # interrupted
+		rig-signal "result-$n"
+		;;
+	end) exit 0 ;;
+	*) echo "no job: $job" && exit 1 ;;
+	esac
+done
