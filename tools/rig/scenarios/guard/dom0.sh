@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Without an IOMMU nothing stops a PV guest from being given any PCI device. First the guard only
-# warns, and the guest has it; then the guard is to enforce.
+# Xen drives an IOMMU, the firmware claims that it covers the disk, and so the toolstack and Xen let a
+# guest have it; but the disk bypasses it. First the guard only warns, and the guest has the disk;
+# then the guard is to enforce.
 set -euo pipefail
 
 bdf=${RIG_BDFS%% *}
@@ -18,8 +19,8 @@ back_to_dom0() {
 	dd if=/dev/"$(basename /sys/bus/pci/devices/"$bdf"/virtio*/block/*)" bs=64k count=16 \
 		iflag=direct of=/dev/null status=none
 }
-# To pciback by hand: xl pci-assignable-add does the same, and then fails for want of an IOMMU to
-# quarantine the device with.
+# To pciback by hand: what xl pci-assignable-add does, without the quarantine at its end, which may
+# find the device gone.
 to_pciback() {
 	held_by none || echo "$bdf" >"/sys/bus/pci/devices/$bdf/driver/unbind"
 	echo "$bdf" >/sys/bus/pci/drivers/pciback/new_slot
