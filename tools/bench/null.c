@@ -209,7 +209,7 @@ void null_open(struct null_machine *m, uint64_t data_refs)
 
 	memset(m, 0, sizeof(*m));
 	m->hv = (struct hv){ .ops = &null_hv, .priv = m };
-	m->dev = (struct xdev){ .ops = &null_dev, .device_id = 1, .num_queues = 1,
+	m->dev = (struct xdev){ .ops = &null_dev, .device_id = 2, .num_queues = 1,
 				.config_len = 20 };
 	m->guest = pages(NULL_REF_DATA);
 	m->dma = (struct hv_dma){ .va = pages(n), .npages = n,

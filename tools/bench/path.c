@@ -8,7 +8,7 @@
  *             --pages N: the guest's memory; --spots N: how many of its pages are used, in
  *             random order; --apart N: how far one is from the next, by default spread evenly
  *   requests  block requests of --bytes N, header and status in pages of their own, indirect
- * Both: --batch N posted at once.
+ * Both: --batch N posted at once; --keep 1: pages stay mapped (protection lazy), 0: strict.
  */
 #include "null.h"
 #include "serve.h"
@@ -33,6 +33,7 @@ struct path {
 	struct vring_used *used;
 	uint32_t *ref; /* references of the data, in the order they are used */
 	uint64_t refs, next_ref;
+	uint64_t keep; /* bit of the data's addresses */
 	unsigned int batch, chains; /* chains: of a request */
 	uint64_t units;             /* a round is worth */
 };
@@ -42,6 +43,12 @@ static struct path path;
 static uint64_t daddr(uint32_t ref, uint32_t offset)
 {
 	return XVS_DADDR_GRANT | (uint64_t)ref << XVS_DADDR_GREF_SHIFT | offset;
+}
+
+/* Of data; rings are never kept. */
+static uint64_t buffer(const struct path *p, uint32_t ref, uint32_t offset)
+{
+	return daddr(ref, offset) | p->keep;
 }
 
 static void ask(struct path *p, uint32_t op, uint64_t value)
@@ -81,7 +88,8 @@ static void start(struct path *p, uint64_t data_refs)
 	struct session_params params = {
 		.hv = &p->m.hv, .dev = &p->m.dev, .dma = &p->m.dma, .journal = &p->journal,
 		.domid = 1, .ctrl_ref = NULL_REF_CTRL, .addressing = XVS_ADDRESSING_GRANT,
-		.protection = XVS_PROTECTION_STRICT, .name = "bench",
+		.protection = p->keep ? XVS_PROTECTION_LAZY : XVS_PROTECTION_STRICT,
+		.keep_pages = KEPT_PAGES_MAX, .name = "bench",
 	};
 	char why[160] = "";
 
@@ -126,6 +134,7 @@ static void *open_packets(int argc, char **argv)
 	uint64_t apart = bench_arg(argc, argv, "--apart", spots ? pages / spots : 0);
 
 	p->batch = (unsigned int)bench_arg(argc, argv, "--batch", 32);
+	p->keep = bench_arg(argc, argv, "--keep", 0) ? XVS_DADDR_KEEP : 0;
 	if (!p->batch || p->batch > NULL_RING || !spots || spots * apart > pages)
 		bench_fail("--batch 1 to 256, --spots times --apart at most --pages");
 	start(p, pages);
@@ -145,7 +154,7 @@ static void post_packets(struct path *p)
 	for (unsigned int i = 0; i < p->batch; i++) {
 		unsigned int head = (p->avail->idx + i) % NULL_RING;
 
-		p->desc[head] = (struct vring_desc){ .addr = daddr(p->ref[p->next_ref], 0x40),
+		p->desc[head] = (struct vring_desc){ .addr = buffer(p, p->ref[p->next_ref], 0x40),
 						     .len = PACKET_LEN };
 		p->next_ref = p->next_ref + 1 == p->refs ? 0 : p->next_ref + 1;
 	}
@@ -185,15 +194,15 @@ static unsigned int fill_table(struct path *p, struct vring_desc *t, uint64_t by
 {
 	unsigned int n = 0;
 
-	t[n++] = (struct vring_desc){ .addr = daddr(p->ref[0], 0), .len = 16 };
+	t[n++] = (struct vring_desc){ .addr = buffer(p, p->ref[0], 0), .len = 16 };
 	for (unsigned int i = 1; bytes; i++) {
 		uint32_t len = bytes < XVS_FRAME_SIZE ? (uint32_t)bytes : XVS_FRAME_SIZE;
 
-		t[n++] = (struct vring_desc){ .addr = daddr(p->ref[i % DATA_PAGES], 0),
+		t[n++] = (struct vring_desc){ .addr = buffer(p, p->ref[i % DATA_PAGES], 0),
 					      .len = len, .flags = VRING_DESC_F_WRITE };
 		bytes -= len;
 	}
-	t[n++] = (struct vring_desc){ .addr = daddr(p->ref[0], 64), .len = 1,
+	t[n++] = (struct vring_desc){ .addr = buffer(p, p->ref[0], 64), .len = 1,
 				      .flags = VRING_DESC_F_WRITE };
 	for (unsigned int i = 0; i + 1 < n; i++) {
 		t[i].flags |= VRING_DESC_F_NEXT;
@@ -209,6 +218,7 @@ static void *open_requests(int argc, char **argv)
 	uint64_t pages = (bytes + XVS_FRAME_MASK) / XVS_FRAME_SIZE;
 
 	p->batch = (unsigned int)bench_arg(argc, argv, "--batch", 32);
+	p->keep = bench_arg(argc, argv, "--keep", 0) ? XVS_DADDR_KEEP : 0;
 	p->chains = (unsigned int)((pages + SEGS_MAX - 1) / SEGS_MAX);
 	if (!p->batch || !bytes || p->batch * p->chains > NULL_RING)
 		bench_fail("--batch and --bytes do not fit the ring");
@@ -226,7 +236,7 @@ static void *open_requests(int argc, char **argv)
 					bytes - done : SEGS_MAX * XVS_FRAME_SIZE;
 		unsigned int n = fill_table(p, null_page(&p->m, ref), part);
 
-		p->desc[head] = (struct vring_desc){ .addr = daddr(ref, 0),
+		p->desc[head] = (struct vring_desc){ .addr = buffer(p, ref, 0),
 						     .len = n * (uint32_t)sizeof(*p->desc),
 						     .flags = VRING_DESC_F_INDIRECT };
 	}

@@ -1,0 +1,1 @@
+../protections/dom0.sh

@@ -1,0 +1,1 @@
+../protections/domu.sh

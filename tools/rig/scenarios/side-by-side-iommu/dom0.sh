@@ -1,0 +1,1 @@
+../side-by-side/dom0.sh

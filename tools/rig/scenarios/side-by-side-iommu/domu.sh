@@ -1,0 +1,1 @@
+../side-by-side/domu.sh
