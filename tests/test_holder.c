@@ -142,7 +142,7 @@ END_TEST
 START_TEST(hazard_50_worker_killed)
 {
 	struct hold_client keeper;
-	int fd, pair[2], status;
+	int fd, next, pair[2], status;
 	char byte;
 	pid_t pid;
 
@@ -164,13 +164,16 @@ START_TEST(hazard_50_worker_killed)
 	ck_assert_uint_eq(foreign_pages(), PAGES);
 	ck_assert(reach(30));
 	/* the next worker begins with nothing, after the keeper's word */
-	ck_assert_int_eq(holder_release(&keeper), 0);
+	ck_assert_int_eq(holder_end(&keeper, path), 0);
 	ck_assert_uint_eq(foreign_pages(), 0);
+	start();
+	connect_to(&keeper, 0);
 	ck_assert_int_eq(holder_serve(&keeper, &fd), 0);
 	ck_assert_int_eq(ask(fd, 40, PAGES), 0);
-	ck_assert_int_eq(holder_release(&keeper), 0);
+	ck_assert_int_eq(holder_serve(&keeper, &next), 0);
 	ck_assert_int_lt(ask(fd, 40, PAGES), 0); /* that worker is not served any more */
 	close(fd);
+	close(next);
 	close(pair[0]);
 	close(pair[1]);
 	holder_disconnect(&keeper);
@@ -236,12 +239,10 @@ START_TEST(hazard_31_guest_gone)
 	ck_assert_uint_eq(a.zombies, 1);
 	*(char *)sim_maddr_va(m, maddr_of(mfn, 0), 1) = 1; /* the device, late */
 	close(fd);
-	ck_assert_int_eq(holder_release(&keeper), 0);
+	ck_assert_int_eq(holder_end(&keeper, path), 0);
 	sim_audit(m, SIM_ANY, &a);
 	ck_assert_uint_eq(a.zombies, 0);
 	ck_assert_uint_eq(a.late_writes, 0);
-	holder_disconnect(&keeper);
-	end();
 }
 END_TEST
 
@@ -260,7 +261,7 @@ START_TEST(hostile_worker)
 	};
 	static const struct hold_request worse[] = {
 		{ .magic = HOLD_MAGIC, .op = HOLD_END },
-		{ .magic = HOLD_MAGIC, .op = HOLD_RELEASE },
+		{ .magic = HOLD_MAGIC, .op = HOLD_SERVE },
 		{ .magic = HOLD_MAGIC, .op = HOLD_HELLO },
 		{ .magic = 1, .op = HOLD_CHANGE },
 	};
@@ -315,11 +316,9 @@ START_TEST(deaf_worker)
 		if (send(fd, &req, sizeof(req), MSG_NOSIGNAL) < 0)
 			break;
 	ck_assert(errno == EPIPE || errno == ECONNRESET);
-	ck_assert_int_eq(holder_release(&keeper), 0);
+	ck_assert_int_eq(holder_end(&keeper, path), 0);
 	ck_assert_uint_eq(foreign_pages(), 0);
 	close(fd);
-	holder_disconnect(&keeper);
-	end();
 }
 END_TEST
 
@@ -348,7 +347,7 @@ START_TEST(holder_killed)
 	ck_assert_int_eq(ask(fd, 30, 3), 0);
 	kill(keeper.reply.pid, SIGKILL);
 	ck_assert_int_lt(ask(fd, 30, 3), 0);
-	ck_assert_int_lt(holder_release(&keeper), 0);
+	ck_assert_int_lt(holder_end(&keeper, path), 0);
 	close(fd);
 	holder_disconnect(&keeper);
 	ck_assert_int_eq(holder_connect(path, &keeper), -ECONNREFUSED);

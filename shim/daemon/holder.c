@@ -139,10 +139,6 @@ static void keeper_request(struct holder *h, int passed)
 	case HOLD_SERVE:
 		do_serve(h, passed);
 		return;
-	case HOLD_RELEASE:
-		drop(&h->worker);
-		answer(h, &h->keeper, hold_table_clear(&h->table), 0);
-		break;
 	case HOLD_END:
 		do_end(h);
 		break;

@@ -39,9 +39,8 @@ void holder_disconnect(struct hold_client *c);
 /* A socket for a worker; the worker before loses its own. The caller's to close. */
 int holder_serve(struct hold_client *c, int *fd);
 
-/* The device confirmed its reset: everything is let go. */
-int holder_release(struct hold_client *c);
-/* The same, and it ends. The client is disconnected, the socket removed. */
+/* The device confirmed its reset: everything is let go, and it ends. Then the client is disconnected
+ * and the socket removed. */
 int holder_end(struct hold_client *c, const char *path);
 
 #endif

@@ -58,11 +58,6 @@ int holder_serve(struct hold_client *c, int *fd)
 	return rc;
 }
 
-int holder_release(struct hold_client *c)
-{
-	return hold_client_call(c, HOLD_RELEASE, -1);
-}
-
 int holder_end(struct hold_client *c, const char *path)
 {
 	int rc = hold_client_call(c, HOLD_END, -1);

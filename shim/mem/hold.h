@@ -62,10 +62,9 @@ static inline const void *hold_table_va(const struct hold_table *t, uint16_t slo
 enum hold_op {
 	HOLD_CHANGE = 1,
 	/* Of the keeper's connection only: */
-	HOLD_HELLO,   /* who are you? */
-	HOLD_SERVE,   /* with a descriptor: the socket of a worker, instead of the one before */
-	HOLD_RELEASE, /* let go of all: the device confirmed its reset */
-	HOLD_END,     /* the same, and end */
+	HOLD_HELLO, /* who are you? */
+	HOLD_SERVE, /* with a descriptor: the socket of a worker, instead of the one before */
+	HOLD_END,   /* let go of all and end: the device confirmed its reset */
 };
 
 struct hold_request {
