@@ -18,9 +18,12 @@ load() {
 }
 
 # Notifications that this kernel got for disks, the nested device's own interrupts apart. A queue of
-# xvshim_front is called req.N in the guest.
+# xvshim_front is an event channel (xen-dyn) in the guest, the device's own a xen-pirq in dom0.
 events() {
 	awk 'NR == 1 { cpus = NF }
-		/blkif|xvshim|evtchn:(xen-)?qemu/ || $NF ~ /^req\.[0-9]+$/ { for (i = 2; i <= cpus + 1; i++) n += $i }
+		/blkif|xvshim|evtchn:(xen-)?qemu|xen-dyn.*virtio[0-9]+-req/ {
+			for (i = 2; i <= cpus + 1; i++)
+				n += $i
+		}
 		END { print n + 0 }' /proc/interrupts
 }
