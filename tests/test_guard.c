@@ -193,6 +193,27 @@ START_TEST(behind_an_iommu_it_may_be_assigned)
 }
 END_TEST
 
+/* As xl leaves them: the device is free for the next guest. */
+START_TEST(nodes_of_a_guest_that_ended)
+{
+	begin(GUARD_ENFORCE);
+	assign(BDF);
+	ck_assert_int_eq(hv->ops->store_write(hv, 0, "/local/domain/0/backend/pci/3/0/num_devs",
+					      "1"),
+			 0);
+	ck_assert_int_eq(hv->ops->store_write(hv, 0, "/local/domain/0/backend/pci/9/0/num_devs",
+					      "1"),
+			 0);
+	ck_assert_int_eq(hv->ops->store_write(hv, 0, "/local/domain/0/backend/pci/9/0/dev-0", BDF),
+			 0);
+	guard_step(&k);
+	ck_assert_uint_eq(logged("is ready to be assigned"), 1);
+	UNBOUND(BDF);
+	ck_assert_uint_eq(command(), 6);
+	end();
+}
+END_TEST
+
 /* Without an IOMMU nothing is safe to assign; but a card that is no virtio is not ours to judge. */
 START_TEST(other_devices_are_the_toolstacks)
 {
@@ -235,6 +256,7 @@ int main(void)
 		&enforce_silences_what_is_assigned,
 		&a_guest_that_keeps_it_does_not_run_on,
 		&behind_an_iommu_it_may_be_assigned,
+		&nodes_of_a_guest_that_ended,
 		&other_devices_are_the_toolstacks,
 		&malformed_assignments,
 	};

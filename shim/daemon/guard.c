@@ -134,7 +134,8 @@ static int owner_of(struct keeper *k, const char *bdf)
 		if (parse_number(names[i], 0x7fef, &domid))
 			continue;
 		snprintf(dir, sizeof(dir), "%s/%u/0", path, (unsigned int)domid);
-		if (assigned_in(k, dir, bdf))
+		/* The toolstack leaves the nodes of a guest that ended. */
+		if (assigned_in(k, dir, bdf) && !keeper_domain_gone(k, (uint16_t)domid))
 			owner = (int)domid;
 	}
 	free(names);

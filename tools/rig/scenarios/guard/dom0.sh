@@ -8,7 +8,10 @@ set -euo pipefail
 bdf=${RIG_BDFS%% *}
 log=/share/xvshimd.log
 fails() { ! "$@"; } # unlike a bare !, it ends the script
-holder() { basename "$(readlink "/sys/bus/pci/devices/$bdf/driver")" 2>/dev/null || echo none; }
+holder() {
+	local link
+	link=$(readlink "/sys/bus/pci/devices/$bdf/driver") && basename "$link" || echo none
+}
 says() { tail -n +"$((from + 1))" "$log" | grep "guard: $bdf.*$1"; }
 mark() { from=$(wc -l <"$log"); }
 held_by() { [ "$(holder)" = "$1" ]; }

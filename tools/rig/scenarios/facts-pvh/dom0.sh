@@ -1,1 +1,0 @@
-../facts/dom0.sh
