@@ -1,1 +1,0 @@
-../side-by-side/check.sh

@@ -1,1 +1,0 @@
-../side-by-side/dom0.sh
