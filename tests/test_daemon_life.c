@@ -554,6 +554,8 @@ START_TEST(holder_killed)
 	for (int i = 0; i < 3; i++) {
 		stage_io(5);
 		kill(holder_pid(), SIGKILL);
+		if (i) /* noticed also by a worker that has nothing to ask */
+			STAGE_WAIT(3000, stage_status("epoch") == i + 2);
 		stage_io(5);
 	}
 	stage_detach();

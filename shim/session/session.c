@@ -428,10 +428,14 @@ static bool wait_events(struct session *s, int stop_fd, int timeout)
 		{ .fd = stop_fd, .events = POLLIN },
 		{ .fd = s->hv->ops->evtchn_fd(s->hv), .events = POLLIN },
 		{ .fd = s->dev->ops->irq_fd(s->dev), .events = POLLIN },
+		{ .fd = s->p2m ? s->p.holder_fd : -1 },
 	};
 
-	if (poll(fd, 3, timeout) < 0)
+	if (poll(fd, 4, timeout) < 0)
 		return false;
+	/* Nobody holds the pages any more that the device may write: it must be reset. */
+	if (fd[3].revents)
+		s->fatal = -EPIPE;
 	if (fd[1].revents)
 		take_events(s);
 	if (fd[2].revents)
