@@ -163,9 +163,8 @@ struct hv_ops {
 	/*
 	 * Another domain's frames; err[i] 0 or a negative errno; fails only as a whole. Xen checks
 	 * that each is the domain's own and holds it until it is unmapped; a writable map also
-	 * keeps the guest from making a page table of it, and fails if it is one. Any pages that
-	 * lie side by side may be unmapped together, of one map or several, those with an error
-	 * too, each once.
+	 * keeps the guest from making a page table of it, and fails if it is one. Only whole maps
+	 * are unmapped, but several together where they lie side by side.
 	 */
 	int (*foreign_map)(struct hv *hv, uint16_t domid, const gfn_t *gfn, unsigned int n,
 			   bool writable, void **va, int *err);

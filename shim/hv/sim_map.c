@@ -45,7 +45,7 @@ static uint16_t sim_map_new_locked(struct sim_hv *h, uint8_t kind, uint32_t n)
 			continue;
 		sim_touch(sh, &sh->map[i], sizeof(sh->map[i]));
 		sh->map[i] = (struct sim_map){ .used = true, .kind = kind, .slot = h->slot,
-					       .domid = h->domid, .n = n, .left = n };
+					       .domid = h->domid, .n = n };
 		return i;
 	}
 	return SIM_MAPS;
@@ -76,56 +76,19 @@ void sim_maps_release_locked(struct sim_machine *m, uint16_t slot, bool mine)
 	}
 }
 
-/* Some pages of a map. Their addresses stay taken until the last of them is unmapped, so that
- * nothing else lies there meanwhile. */
-static void sim_unmap_part_locked(struct sim_machine *m, uint16_t id, uint8_t *va, uint32_t n)
-{
-	struct sim_map *map = &m->sh->map[id];
-	uint32_t first = (uint32_t)((va - (uint8_t *)map->va) >> XVS_FRAME_SHIFT);
-	struct sim_dom *d = sim_dom_get(m->sh, map->domid);
-
-	if (mmap(va, (size_t)n << XVS_FRAME_SHIFT, PROT_NONE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
-		abort(); /* as in sim_window_clear() */
-	for (uint32_t i = 0; d && i < SIM_TRACKS; i++)
-		if (d->track[i].kind == map->kind && d->track[i].map == id &&
-		    d->track[i].index - first < n)
-			sim_track_drop_locked(m, d, i);
-	SIM_SET(m->sh, map->left, map->left - n);
-	if (map->left)
-		return;
-	munmap(map->va, (size_t)map->n << XVS_FRAME_SHIFT);
-	SIM_SET(m->sh, map->used, false);
-}
-
-/* How many of n pages from va on a map has; of others than foreign ones, all or none. */
-static uint32_t sim_map_covers(const struct sim_map *map, const uint8_t *va, uint32_t n)
-{
-	uintptr_t from = (uintptr_t)map->va, at = (uintptr_t)va;
-	uint64_t page = (at - from) >> XVS_FRAME_SHIFT;
-
-	if (map->kind != SIM_TRACK_FOREIGN)
-		return at == from && n == map->n ? n : 0;
-	if (at < from || page >= map->n)
-		return 0;
-	n = n < map->n - page ? n : (uint32_t)(map->n - page);
-	return n <= map->left ? n : 0;
-}
-
-/* Maps may lie side by side, and be unmapped in one go. */
-static int sim_unmap_some_locked(struct sim_hv *h, uint8_t kind, uint8_t *va, uint32_t *n)
+/* A whole map that begins at va and has at most n pages. Maps may lie side by side, and be
+ * unmapped in one go. */
+static int sim_unmap_one_locked(struct sim_hv *h, uint8_t kind, void *va, uint32_t *n)
 {
 	for (uint16_t i = 0; i < SIM_MAPS; i++) {
 		const struct sim_map *map = &h->m->sh->map[i];
-		uint32_t some;
 
-		if (!map->used || map->slot != h->slot || map->kind != kind)
+		if (!map->used || map->slot != h->slot || map->kind != kind || map->va != va ||
+		    map->n > *n || (map->n < *n && kind != SIM_TRACK_FOREIGN))
 			continue;
-		some = sim_map_covers(map, va, *n);
-		if (!some)
-			continue;
-		*n = some;
-		sim_unmap_part_locked(h->m, i, va, some);
+		*n = map->n;
+		munmap(va, (size_t)map->n << XVS_FRAME_SHIFT);
+		sim_map_drop_locked(h->m, i);
 		return 0;
 	}
 	return -EINVAL;
@@ -141,7 +104,7 @@ static int sim_unmap_view(struct hv *hv, enum sim_op op, uint8_t kind, void *va,
 	err = n ? 0 : -EINVAL;
 	for (uint32_t left = n, some; !err && left; left -= some) {
 		some = left;
-		err = sim_unmap_some_locked(sim_of(hv), kind, at, &some);
+		err = sim_unmap_one_locked(sim_of(hv), kind, at, &some);
 		at += (size_t)some << XVS_FRAME_SHIFT;
 	}
 	return sim_leave(hv, op, err);

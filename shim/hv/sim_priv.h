@@ -138,7 +138,6 @@ struct sim_map {
 	uint16_t slot;
 	uint16_t domid;
 	uint32_t n;
-	uint32_t left; /* pages not unmapped yet */
 	void *va;
 };
 

@@ -40,10 +40,6 @@ struct hold_table {
 	uint16_t domid;
 	unsigned int held;
 	uint8_t *va[HOLD_SLOTS]; /* NULL: free */
-	/* of one change: */
-	gfn_t gfn[HOLD_BATCH];
-	uint16_t index[HOLD_BATCH];
-	int err[HOLD_BATCH];
 };
 
 void hold_table_init(struct hold_table *t, struct hv *hv, uint16_t domid);

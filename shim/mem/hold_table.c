@@ -50,38 +50,23 @@ static int let_go(struct hold_table *t, const uint16_t *slot, unsigned int n)
 	return 0;
 }
 
-static void note(struct hold_table *t, struct hold_pin *pin, uint8_t *va, int err)
+/* Each by a map of its own: a kernel unmaps a whole one or nothing. */
+static int take(struct hold_table *t, const struct hold_pin *pin)
 {
-	pin->err = err;
-	if (!err) {
-		t->va[pin->slot] = va;
-		t->held++;
-		return;
-	}
-	/* nothing is there but the addresses */
-	if (va)
-		t->hv->ops->foreign_unmap(t->hv, va, 1);
-}
-
-/* Those of one direction, in one map. */
-static void take(struct hold_table *t, struct hold_pin *pin, unsigned int n, bool writable)
-{
-	unsigned int k = 0;
+	gfn_t gfn = { pin->mfn.n }; /* a PV domain's are one and the same */
 	void *va = NULL;
-	int rc;
+	int err = 0, rc;
 
-	for (unsigned int i = 0; i < n; i++) {
-		if (!pin[i].writable == writable)
-			continue;
-		t->gfn[k] = (gfn_t){ pin[i].mfn.n }; /* a PV domain's are one and the same */
-		t->index[k++] = (uint16_t)i;
+	rc = t->hv->ops->foreign_map(t->hv, t->domid, &gfn, 1, pin->writable, &va, &err);
+	if (rc)
+		return rc;
+	if (err) {
+		t->hv->ops->foreign_unmap(t->hv, va, 1);
+		return err;
 	}
-	if (!k)
-		return;
-	rc = t->hv->ops->foreign_map(t->hv, t->domid, t->gfn, k, writable, &va, t->err);
-	for (unsigned int i = 0; i < k; i++)
-		note(t, &pin[t->index[i]],
-		     rc ? NULL : (uint8_t *)va + (size_t)i * XVS_FRAME_SIZE, rc ? rc : t->err[i]);
+	t->va[pin->slot] = va;
+	t->held++;
+	return 0;
 }
 
 static int table_change(struct hold *h, const uint16_t *unpin, unsigned int nr_unpin,
@@ -94,8 +79,8 @@ static int table_change(struct hold *h, const uint16_t *unpin, unsigned int nr_u
 		rc = let_go(t, unpin, nr_unpin);
 	if (rc)
 		return rc;
-	take(t, pin, nr_pin, false);
-	take(t, pin, nr_pin, true);
+	for (unsigned int i = 0; i < nr_pin; i++)
+		pin[i].err = take(t, &pin[i]);
 	return 0;
 }
 
