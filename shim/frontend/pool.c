@@ -4,8 +4,9 @@
  * copied buffer is the copy.
  *
  * A pool is a few chunks of consecutive references. Buffers take slots of a chunk; one that is
- * shorter than a page does not cross into the next. Nothing here allocates memory or sleeps after
- * xvs_pool_init().
+ * shorter than a page does not cross into the next. Short ones have pages of their own: indirect
+ * tables are among them, and the back end maps each page that it reads a table from. Nothing here
+ * allocates memory or sleeps after xvs_pool_init().
  */
 #include <linux/bitmap.h>
 #include <linux/dma-mapping.h>
@@ -21,6 +22,7 @@
 #define XVS_SLOT_BYTES 256u
 #define XVS_SLOTS_PAGE (PAGE_SIZE / XVS_SLOT_BYTES)
 #define XVS_CHUNK_SLOTS (XVS_CHUNK_PAGES * XVS_SLOTS_PAGE)
+#define XVS_SMALL_SLOTS (64 * XVS_SLOTS_PAGE) /* for what is shorter than a page */
 
 struct xvs_bounce {
 	void *buffer; /* whose copy this is */
@@ -31,7 +33,7 @@ struct xvs_chunk {
 	spinlock_t lock; /* the bitmap and the hint; any context */
 	void *va;
 	grant_ref_t first;
-	unsigned int hint;
+	unsigned int hint[2]; /* short buffers, others */
 	struct xvs_bounce *bounce; /* a slot each */
 	DECLARE_BITMAP(used, XVS_CHUNK_SLOTS);
 };
@@ -126,20 +128,23 @@ void xvs_pool_restore(struct xvs_pool *p, domid_t domid)
 
 static int chunk_take(struct xvs_chunk *c, unsigned int slots)
 {
-	unsigned long mask = slots < XVS_SLOTS_PAGE ? roundup_pow_of_two(slots) - 1 :
-						      XVS_SLOTS_PAGE - 1;
+	const bool large = slots >= XVS_SLOTS_PAGE;
+	unsigned long mask = large ? XVS_SLOTS_PAGE - 1 : roundup_pow_of_two(slots) - 1;
+	unsigned long first = large ? XVS_SMALL_SLOTS : 0;
+	unsigned long end = large ? XVS_CHUNK_SLOTS : XVS_SMALL_SLOTS;
 	unsigned long at, irq;
 
 	spin_lock_irqsave(&c->lock, irq);
-	at = bitmap_find_next_zero_area(c->used, XVS_CHUNK_SLOTS, c->hint, slots, mask);
-	if (at >= XVS_CHUNK_SLOTS)
-		at = bitmap_find_next_zero_area(c->used, XVS_CHUNK_SLOTS, 0, slots, mask);
-	if (at < XVS_CHUNK_SLOTS) {
+	at = bitmap_find_next_zero_area(c->used, end, max_t(unsigned long, first, c->hint[large]),
+					slots, mask);
+	if (at >= end)
+		at = bitmap_find_next_zero_area(c->used, end, first, slots, mask);
+	if (at < end) {
 		bitmap_set(c->used, at, slots);
-		c->hint = at + slots;
+		c->hint[large] = at + slots;
 	}
 	spin_unlock_irqrestore(&c->lock, irq);
-	return at < XVS_CHUNK_SLOTS ? at : -ENOSPC;
+	return at < end ? at : -ENOSPC;
 }
 
 static void chunk_give(struct xvs_chunk *c, unsigned int at, unsigned int slots)
@@ -149,7 +154,7 @@ static void chunk_give(struct xvs_chunk *c, unsigned int at, unsigned int slots)
 	spin_lock_irqsave(&c->lock, irq);
 	bitmap_clear(c->used, at, slots);
 	/* what was used last is in the cache still */
-	c->hint = at;
+	c->hint[slots >= XVS_SLOTS_PAGE] = at;
 	spin_unlock_irqrestore(&c->lock, irq);
 }
 
