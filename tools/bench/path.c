@@ -8,6 +8,7 @@
  *             --pages N: the guest's memory; --spots N: how many of its pages are used, in
  *             random order; --apart N: how far one is from the next, by default spread evenly
  *   requests  block requests of --bytes N, header and status in pages of their own, indirect
+ *             --copy 1: the guest's copy into or out of its pool is counted as well, once a byte
  * Both: --batch N posted at once; --keep 1: pages stay mapped (protection lazy), 0: strict.
  */
 #include "null.h"
@@ -16,6 +17,7 @@
 
 #include <linux/virtio_config.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PACKET_LEN 76u
 #define GUEST_FEATURES                                                                            \
@@ -36,6 +38,9 @@ struct path {
 	uint64_t keep; /* bit of the data's addresses */
 	unsigned int batch, chains; /* chains: of a request */
 	uint64_t units;             /* a round is worth */
+	uint64_t bytes;             /* of a request */
+	char *pool, *data;          /* NULL: no copies */
+	uint64_t pool_at, data_at;
 };
 
 static struct path path;
@@ -211,6 +216,37 @@ static unsigned int fill_table(struct path *p, struct vring_desc *t, uint64_t by
 	return n;
 }
 
+#define POOL_BYTES (2u << 20)  /* as the front end's */
+#define OTHER_BYTES (64u << 20) /* the drivers' buffers: more than the caches hold */
+
+static void open_copies(struct path *p, uint64_t bytes)
+{
+	p->bytes = bytes;
+	p->pool = calloc(1, POOL_BYTES);
+	p->data = calloc(1, OTHER_BYTES);
+	if (!p->pool || !p->data)
+		bench_fail("out of memory");
+	memset(p->data, 1, OTHER_BYTES);
+	memset(p->pool, 1, POOL_BYTES);
+}
+
+static void copy_requests(struct path *p, uint64_t *cycles)
+{
+	uint64_t start = bench_cycles();
+
+	for (unsigned int i = 0; i < p->batch; i++) {
+		if (p->pool_at + p->bytes > POOL_BYTES)
+			p->pool_at = 0;
+		if (p->data_at + p->bytes > OTHER_BYTES)
+			p->data_at = 0;
+		memcpy(p->pool + p->pool_at, p->data + p->data_at, p->bytes);
+		p->pool_at += p->bytes;
+		p->data_at += p->bytes;
+	}
+	__asm__ volatile("" : : "r"(p->pool) : "memory");
+	*cycles += bench_cycles() - start;
+}
+
 static void *open_requests(int argc, char **argv)
 {
 	struct path *p = &path;
@@ -241,12 +277,17 @@ static void *open_requests(int argc, char **argv)
 						     .flags = VRING_DESC_F_INDIRECT };
 	}
 	p->units = p->batch;
+	if (bench_arg(argc, argv, "--copy", 0))
+		open_copies(p, bytes);
 	return p;
 }
 
 static void round_requests(void *arg, uint64_t *units, uint64_t *cycles)
 {
 	struct path *p = arg;
+
+	if (p->pool)
+		copy_requests(p, cycles);
 
 	/* heads in turn from 0 on, so that those of a request belong together */
 	for (unsigned int i = 0; i < p->batch * p->chains; i++)

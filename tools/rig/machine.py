@@ -23,7 +23,7 @@ DOM0_ARGS = ("console=hvc0 loglevel=6 rig.disk=ahci rig.root=/dev/rig1 rig.paylo
              "rig.init=/rig/guest/dom0-init")
 
 ACCEL = {
-    "tcg": ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "qemu64,+svm,+npt"],
+    "tcg": ["-accel", "tcg,thread={threads},tb-size=512", "-cpu", "qemu64,+svm,+npt"],
     "kvm": ["-accel", "kvm", "-cpu", "host"],
 }
 
@@ -67,12 +67,20 @@ def doubled(text):
     return text.replace(",", ",,")
 
 
+# QEMU before 8.1 (commit "accel/tcg: Always lock pages before translation") may translate code that
+# another processor is just patching, and then runs a breakpoint that is gone already. Linux 6.12
+# patches more in its first seconds and was seen to die of it ("Oops: int3"). One thread for all
+# processors has no such race, and takes longer.
+TCG_THREADS = {"bookworm": "multi", "trixie": "single"}
+
+
 def command(options, nested):
     """The command line. File names are relative to the run's directory, where QEMU starts:
     that keeps spaces and commas in the names of the user's directories out of it."""
     xen = " ".join([XEN_ARGS, *options.xen_args])
     linux = " ".join([DOM0_ARGS, *options.dom0_args])
-    line = ["qemu-system-x86_64", "-machine", "q35", *ACCEL[options.accel],
+    accel = [part.format(threads=TCG_THREADS[options.release]) for part in ACCEL[options.accel]]
+    line = ["qemu-system-x86_64", "-machine", "q35", *accel,
             "-smp", "2", "-m", "3G", "-nodefaults", "-display", "none", "-no-reboot",
             "-serial", "file:dom0.console",
             "-kernel", "xen", "-append", xen,
