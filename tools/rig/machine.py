@@ -69,7 +69,7 @@ def doubled(text):
 
 # QEMU before 8.1 (commit "accel/tcg: Always lock pages before translation") may translate code that
 # another processor is just patching, and then runs a breakpoint that is gone already. Linux 6.12
-# patches more in its first seconds and was seen to die of it ("Oops: int3"). One thread for all
+# patches more in its first seconds and once died of what looks like it ("Oops: int3"). One thread for all
 # processors has no such race, and takes longer.
 TCG_THREADS = {"bookworm": "multi", "trixie": "single"}
 
