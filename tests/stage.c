@@ -249,3 +249,29 @@ void stage_down_broken(struct stage *st)
 {
 	down(st, true);
 }
+
+void stage_fill(uint8_t *p, size_t n, unsigned int seed)
+{
+	for (size_t i = 0; i < n; i++)
+		p[i] = (uint8_t)(seed * 131 + i * 7 + (i >> 8));
+}
+
+void stage_io(struct stage *st, unsigned int queue, uint64_t sector, size_t len, unsigned int seed)
+{
+	static uint8_t data[STAGE_IO_MAX], back[STAGE_IO_MAX];
+
+	ck_assert_uint_le(len, sizeof(data));
+	stage_fill(data, len, seed);
+	ck_assert_int_eq(sim_blk_write(st->guest, queue, sector, data, len), VIRTIO_BLK_S_OK);
+	memset(back, 0, len);
+	ck_assert_int_eq(sim_blk_read(st->guest, queue, sector, back, len), VIRTIO_BLK_S_OK);
+	ck_assert_mem_eq(data, back, len);
+}
+
+void stage_some_io(struct stage *st, uint64_t sectors, unsigned int rounds)
+{
+	static const size_t lens[] = { 512, 1024, 4096, 8192, 12288, 65536 };
+
+	for (unsigned int i = 0; i < rounds; i++)
+		stage_io(st, i % 2, i * 128 % (sectors - 128), lens[i % 6], i);
+}

@@ -50,4 +50,12 @@ void stage_down(struct stage *st);
 /* The same where the guest or the device is meant to have complained. */
 void stage_down_broken(struct stage *st);
 
+/* Bytes that tell the seed and the place. */
+void stage_fill(uint8_t *p, size_t n, unsigned int seed);
+/* Writes len bytes, at most STAGE_IO_MAX, reads them back and compares. */
+#define STAGE_IO_MAX 65536u
+void stage_io(struct stage *st, unsigned int queue, uint64_t sector, size_t len, unsigned int seed);
+/* The same in several sizes, on two queues in turn, over a disk of `sectors`. */
+void stage_some_io(struct stage *st, uint64_t sectors, unsigned int rounds);
+
 #endif

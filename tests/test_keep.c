@@ -14,13 +14,7 @@
 #define DISK_SECTORS 8192
 
 static struct stage st;
-static uint8_t data[64 * 1024], back[64 * 1024];
-
-static void fill(uint8_t *p, size_t n, unsigned int seed)
-{
-	for (size_t i = 0; i < n; i++)
-		p[i] = (uint8_t)(seed * 131 + i * 7 + (i >> 8));
-}
+static uint8_t data[64 * 1024];
 
 static struct session_stats *stats(void)
 {
@@ -42,23 +36,6 @@ static void up(const struct sim_guest_config *guest, unsigned int pages, unsigne
 	ck_assert_int_eq(sim_guest_start(st.guest), 0);
 }
 
-static void write_and_check(unsigned int queue, uint64_t sector, size_t len, unsigned int seed)
-{
-	fill(data, len, seed);
-	ck_assert_int_eq(sim_blk_write(st.guest, queue, sector, data, len), VIRTIO_BLK_S_OK);
-	memset(back, 0, len);
-	ck_assert_int_eq(sim_blk_read(st.guest, queue, sector, back, len), VIRTIO_BLK_S_OK);
-	ck_assert_mem_eq(data, back, len);
-}
-
-static void some_io(unsigned int rounds)
-{
-	static const size_t lens[] = { 512, 1024, 4096, 8192, 12288, 65536 };
-
-	for (unsigned int i = 0; i < rounds; i++)
-		write_and_check(i % 2, i * 128 % (DISK_SECTORS - 128), lens[i % 6], i);
-}
-
 static void down(void)
 {
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
@@ -75,7 +52,7 @@ START_TEST(data_and_fewer_hypercalls)
 	struct sim_guest_config g = { .protection = word[_i] };
 
 	up(&g, 0, 0);
-	some_io(150);
+	stage_some_io(&st, DISK_SECTORS, 150);
 	ck_assert_uint_gt(atomic_load(&stats()->keep_hits) + atomic_load(&stats()->table_reads), 0);
 	ck_assert_uint_gt(atomic_load(&stats()->keep_added), 0);
 	ck_assert_uint_lt(atomic_load(&stats()->unmap_pages), atomic_load(&stats()->map_pages));
@@ -91,7 +68,7 @@ START_TEST(data_through_direct_chains)
 	};
 
 	up(&g, 0, 0);
-	some_io(60);
+	stage_some_io(&st, DISK_SECTORS, 60);
 	ck_assert_uint_eq(atomic_load(&stats()->table_reads), 0);
 	down();
 }
@@ -101,7 +78,7 @@ START_TEST(all_is_given_back_on_request)
 {
 	up(NULL, 0, 0);
 	for (unsigned int i = 0; i < 10; i++) {
-		some_io(20);
+		stage_some_io(&st, DISK_SECTORS, 20);
 		ck_assert_uint_gt(sim_guest_kept(st.guest), 0);
 		ck_assert_uint_gt(journal_live(&st.journal), 0);
 		ck_assert_int_eq(sim_guest_release(st.guest), 0);
@@ -122,11 +99,11 @@ START_TEST(release_spares_what_is_in_flight)
 	int err;
 
 	up(NULL, 0, 0);
-	some_io(20);
+	stage_some_io(&st, DISK_SECTORS, 20);
 	check_dev_pause(st.dev, true);
 	for (unsigned int i = 0; i < 8; i++) {
 		ck_assert_int_eq(sim_sg_alloc(st.guest, 4096, 4096, 4, sg[i], &n[i]), 0);
-		fill(data, 4096, i);
+		stage_fill(data, 4096, i);
 		ck_assert_int_eq(sim_sg_fill(st.guest, sg[i], n[i], data), 0);
 		req[i] = sim_blk_submit(st.guest, 0, VIRTIO_BLK_T_OUT, i * 8, sg[i], n[i], &err);
 		ck_assert(req[i] != NULL);
@@ -155,7 +132,7 @@ START_TEST(bound_is_kept)
 
 	up(NULL, bounds[_i], 0);
 	for (unsigned int i = 0; i < 20; i++) {
-		some_io(10);
+		stage_some_io(&st, DISK_SECTORS, 10);
 		ck_assert_uint_le(atomic_load(&stats()->kept), bounds[_i]);
 	}
 	ck_assert_uint_gt(atomic_load(&stats()->keep_dropped), 0);
@@ -166,13 +143,13 @@ END_TEST
 START_TEST(old_ones_go)
 {
 	up(NULL, 0, 20);
-	some_io(20);
+	stage_some_io(&st, DISK_SECTORS, 20);
 	ck_assert_uint_gt(atomic_load(&stats()->keep_added), 0);
 	for (int i = 0; i < 10000 && atomic_load(&stats()->kept); i++)
 		usleep(1000);
 	ck_assert_uint_eq(atomic_load(&stats()->kept), 0);
 	ck_assert_uint_eq(journal_live(&st.journal), 0);
-	some_io(20);
+	stage_some_io(&st, DISK_SECTORS, 20);
 	down();
 }
 END_TEST
@@ -183,7 +160,7 @@ START_TEST(hazard_48_killed_with_pages_kept)
 {
 	up(NULL, 0, 0);
 	for (unsigned int i = 0; i < 20; i++) {
-		some_io(6);
+		stage_some_io(&st, DISK_SECTORS, 6);
 		stage_kill(&st);
 		ck_assert_uint_eq(journal_live(&st.journal), 0);
 		stage_start(&st, true);
@@ -197,7 +174,7 @@ START_TEST(hazard_16_40_map_runs_out_and_recovers)
 	up(NULL, 0, 0);
 	for (unsigned int i = 1; i < 8; i++) {
 		ck_assert_int_eq(sim_fault_element(st.machine, SIM_OP_GNT_MAP, i, -13), 0);
-		some_io(4);
+		stage_some_io(&st, DISK_SECTORS, 4);
 	}
 	ck_assert_uint_gt(atomic_load(&stats()->keep_added), 0);
 	down();
@@ -233,7 +210,7 @@ static void expect_broken(const char *part)
 	ck_assert_ptr_null(check_dev_violation(st.dev));
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	ck_assert_int_eq(sim_guest_start(st.guest), 0);
-	write_and_check(0, 8, 4096, 77);
+	stage_io(&st, 0, 8, 4096, 77);
 	stage_down_broken(&st);
 }
 
@@ -261,7 +238,7 @@ END_TEST
 START_TEST(hazard_12_kept_though_never_granted)
 {
 	up(NULL, 0, 0);
-	some_io(5);
+	stage_some_io(&st, DISK_SECTORS, 5);
 	push(XVS_DADDR_GRANT | XVS_DADDR_KEEP | 0xffff000ull, 16, VRING_DESC_F_WRITE);
 	expect_broken("cannot be mapped");
 }

@@ -13,7 +13,6 @@
 #define GUEST_PAGES 8192u
 
 static struct stage st;
-static uint8_t data[64 * 1024], back[64 * 1024];
 static uint64_t page; /* a page of the guest for raw descriptors */
 
 static struct session_stats *stats(void)
@@ -38,29 +37,6 @@ static void up_with(uint64_t no_features)
 static void up(void)
 {
 	up_with(0);
-}
-
-static void fill(uint8_t *p, size_t n, unsigned int seed)
-{
-	for (size_t i = 0; i < n; i++)
-		p[i] = (uint8_t)(seed * 131 + i * 7 + (i >> 8));
-}
-
-static void write_and_check(unsigned int queue, uint64_t sector, size_t len, unsigned int seed)
-{
-	fill(data, len, seed);
-	ck_assert_int_eq(sim_blk_write(st.guest, queue, sector, data, len), VIRTIO_BLK_S_OK);
-	memset(back, 0, len);
-	ck_assert_int_eq(sim_blk_read(st.guest, queue, sector, back, len), VIRTIO_BLK_S_OK);
-	ck_assert_mem_eq(data, back, len);
-}
-
-static void some_io(unsigned int rounds)
-{
-	static const size_t lens[] = { 512, 1024, 4096, 8192, 12288, 65536 };
-
-	for (unsigned int i = 0; i < rounds; i++)
-		write_and_check(i % 2, i * 128 % (DISK_SECTORS - 128), lens[i % 6], i);
 }
 
 /* Pages that the guest could not make page tables of. */
@@ -106,10 +82,10 @@ START_TEST(data_and_nothing_kept_writable)
 	own = not_the_guests(); /* used rings, which the worker itself writes */
 	ck_assert_uint_gt(own, 0);
 	for (unsigned int i = 0; i < 10; i++) {
-		write_and_check(i % 2, i * 16, 8192, i);
+		stage_io(&st, i % 2, i * 16, 8192, i);
 		ck_assert_uint_eq(not_the_guests(), own);
 	}
-	some_io(150);
+	stage_some_io(&st, DISK_SECTORS, 150);
 	write_again(10);
 	ck_assert_uint_gt(atomic_load(&stats()->keep_hits), 0);
 	ck_assert_uint_gt(atomic_load(&stats()->p2m_requests), 0);
@@ -132,7 +108,7 @@ START_TEST(hazard_22_balloon)
 
 	up();
 	for (unsigned int round = 0; round < 20; round++) {
-		some_io(20);
+		stage_some_io(&st, DISK_SECTORS, 20);
 		for (uint64_t i = 0; i < GUEST_PAGES; i++) {
 			pfn_t pfn;
 
@@ -212,7 +188,7 @@ static void expect_broken(const char *reason, const _Atomic uint64_t *counter)
 	ck_assert_ptr_null(check_dev_violation(st.dev));
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	ck_assert_int_eq(sim_guest_start(st.guest), 0);
-	write_and_check(0, 8, 4096, 1);
+	stage_io(&st, 0, 8, 4096, 1);
 }
 
 /* A request of one page that the guest does not have, as data, as a table, both ways. */
@@ -298,7 +274,7 @@ START_TEST(rings_must_be_the_guests)
 	q->device_addr = was;
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	ck_assert_int_eq(sim_guest_start(st.guest), 0);
-	some_io(10);
+	stage_some_io(&st, DISK_SECTORS, 10);
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	stage_down(&st);
 }
@@ -313,7 +289,7 @@ START_TEST(hazard_50_worker_killed)
 	int err;
 
 	up();
-	some_io(20);
+	stage_some_io(&st, DISK_SECTORS, 20);
 	for (unsigned int round = 0; round < 5; round++) {
 		check_dev_pause(st.dev, true);
 		for (unsigned int i = 0; i < 8; i++) {
@@ -334,7 +310,7 @@ START_TEST(hazard_50_worker_killed)
 			ck_assert_int_eq(sim_blk_wait(st.guest, 0, req[i]), VIRTIO_BLK_S_OK);
 			sim_sg_free(st.guest, sg[i], n[i]);
 		}
-		some_io(10);
+		stage_some_io(&st, DISK_SECTORS, 10);
 	}
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	stage_down(&st);
@@ -354,7 +330,7 @@ START_TEST(hazard_40_shortage)
 			sim_p2m_reshape(st.machine, STAGE_GUEST);
 			sim_p2m_reshape(st.machine, STAGE_GUEST);
 		}
-		write_and_check(i % 2, i * 16, 8192, i);
+		stage_io(&st, i % 2, i * 16, 8192, i);
 	}
 	sim_fault_clear(st.machine);
 	ck_assert_uint_eq(atomic_load(&stats()->broken), 0);

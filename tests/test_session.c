@@ -15,12 +15,6 @@
 static struct stage st;
 static uint8_t data[64 * 1024], back[64 * 1024];
 
-static void fill(uint8_t *p, size_t n, unsigned int seed)
-{
-	for (size_t i = 0; i < n; i++)
-		p[i] = (uint8_t)(seed * 131 + i * 7 + (i >> 8));
-}
-
 static struct journal_data *log_of(void)
 {
 	return st.journal.data;
@@ -41,15 +35,6 @@ static void up(const struct check_config *dev, const struct sim_guest_config *gu
 	ck_assert_int_eq(sim_guest_start(st.guest), 0);
 }
 
-static void write_and_check(unsigned int queue, uint64_t sector, size_t len, unsigned int seed)
-{
-	fill(data, len, seed);
-	ck_assert_int_eq(sim_blk_write(st.guest, queue, sector, data, len), VIRTIO_BLK_S_OK);
-	memset(back, 0, len);
-	ck_assert_int_eq(sim_blk_read(st.guest, queue, sector, back, len), VIRTIO_BLK_S_OK);
-	ck_assert_mem_eq(data, back, len);
-}
-
 /* -- sound guests -- */
 
 static void verify_sizes(const struct check_config *dev, const struct sim_guest_config *guest)
@@ -58,7 +43,7 @@ static void verify_sizes(const struct check_config *dev, const struct sim_guest_
 
 	up(dev, guest);
 	for (unsigned int i = 0; i < 60; i++)
-		write_and_check(0, i * 128 % (DISK_SECTORS - 128), lens[i % 6], i);
+		stage_io(&st, 0, i * 128 % (DISK_SECTORS - 128), lens[i % 6], i);
 	ck_assert_int_eq(sim_blk_flush(st.guest, 0), VIRTIO_BLK_S_OK);
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	stage_down(&st);
@@ -107,7 +92,7 @@ START_TEST(many_in_flight_on_several_queues)
 	up(&d, NULL);
 	for (unsigned int round = 0; round < 30; round++) {
 		for (unsigned int i = 0; i < 32; i++) {
-			fill(data, 8192, round * 32 + i);
+			stage_fill(data, 8192, round * 32 + i);
 			ck_assert_int_eq(sim_sg_alloc(st.guest, 8192, 4096, 8, sg[i], &n[i]), 0);
 			ck_assert_int_eq(sim_sg_fill(st.guest, sg[i], n[i], data), 0);
 			req[i] = sim_blk_submit(st.guest, i % 4, VIRTIO_BLK_T_OUT, i * 16, sg[i],
@@ -122,7 +107,7 @@ START_TEST(many_in_flight_on_several_queues)
 		}
 	}
 	for (unsigned int i = 0; i < 32; i++) {
-		fill(data, 8192, 29 * 32 + i);
+		stage_fill(data, 8192, 29 * 32 + i);
 		ck_assert_int_eq(sim_blk_read(st.guest, i % 4, i * 16, back, 8192), 0);
 		ck_assert_mem_eq(data, back, 8192);
 	}
@@ -139,7 +124,7 @@ START_TEST(reset_and_start_again)
 {
 	up(NULL, NULL);
 	for (unsigned int i = 0; i < 20; i++) {
-		write_and_check(0, 0, 4096, i);
+		stage_io(&st, 0, 0, 4096, i);
 		ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 		ck_assert_uint_eq(journal_live(&st.journal), 0);
 		ck_assert_int_eq(sim_guest_start(st.guest), 0);
@@ -209,7 +194,7 @@ static void push_and_expect_broken(uint16_t head)
 	check_dev_pause(st.dev, false);
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	ck_assert_int_eq(sim_guest_start(st.guest), 0);
-	write_and_check(0, 8, 4096, head + 1u);
+	stage_io(&st, 0, 8, 4096, head + 1u);
 }
 
 static const char *reason(void)
@@ -348,7 +333,7 @@ static void expect_device_broken(enum check_mischief what, const char *part)
 	ck_assert_uint_eq(journal_live(&st.journal), 0);
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	ck_assert_int_eq(sim_guest_start(st.guest), 0);
-	write_and_check(0, 0, 4096, 3);
+	stage_io(&st, 0, 0, 4096, 3);
 	stage_down_broken(&st);
 }
 
@@ -403,7 +388,7 @@ START_TEST(hazard_48_killed_at_every_call)
 		bool after = i & 1;
 
 		ck_assert_int_eq(sim_fault_kill(st.machine, ops[i / 2 % 4], 1, after), 0);
-		fill(data, 12288, i);
+		stage_fill(data, 12288, i);
 		ck_assert_int_eq(sim_sg_alloc(st.guest, 12288, 4096, 8, sg, &n), 0);
 		ck_assert_int_eq(sim_sg_fill(st.guest, sg, n, data), 0);
 		req = sim_blk_submit(st.guest, 0, VIRTIO_BLK_T_OUT, i * 24, sg, n, &err);
@@ -438,7 +423,7 @@ START_TEST(hazard_48_killed_at_random_under_load)
 	up(&d, NULL);
 	for (unsigned int round = 0; round < 60; round++) {
 		for (unsigned int i = 0; i < 16; i++) {
-			fill(data, 4096, round * 16 + i);
+			stage_fill(data, 4096, round * 16 + i);
 			ck_assert_int_eq(sim_sg_alloc(st.guest, 4096, 4096, 4, sg[i], &n[i]), 0);
 			ck_assert_int_eq(sim_sg_fill(st.guest, sg[i], n[i], data), 0);
 			req[i] = sim_blk_submit(st.guest, i % 2, VIRTIO_BLK_T_OUT, i * 8, sg[i],
@@ -457,7 +442,7 @@ START_TEST(hazard_48_killed_at_random_under_load)
 			sim_sg_free(st.guest, sg[i], n[i]);
 		}
 		for (unsigned int i = 0; i < 16; i++) {
-			fill(data, 4096, round * 16 + i);
+			stage_fill(data, 4096, round * 16 + i);
 			ck_assert_int_eq(sim_blk_read(st.guest, 0, i * 8, back, 4096), 0);
 			ck_assert_mem_eq(data, back, 4096);
 		}
@@ -471,12 +456,12 @@ START_TEST(stopped_and_taken_up_again)
 {
 	up(NULL, NULL);
 	for (unsigned int i = 0; i < 10; i++) {
-		write_and_check(0, i * 8, 4096, i);
+		stage_io(&st, 0, i * 8, 4096, i);
 		ck_assert_int_eq(stage_stop(&st), 0);
 		stage_recover(&st);
 		stage_start(&st, true);
 	}
-	write_and_check(0, 0, 4096, 99);
+	stage_io(&st, 0, 0, 4096, 99);
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	stage_down(&st);
 }
@@ -489,7 +474,7 @@ START_TEST(hazard_16_40_map_runs_out_and_recovers)
 	up(NULL, NULL);
 	for (unsigned int i = 1; i < 8; i++) {
 		ck_assert_int_eq(sim_fault_element(st.machine, SIM_OP_GNT_MAP, i, -13), 0);
-		write_and_check(0, i * 8, 8192, i);
+		stage_io(&st, 0, i * 8, 8192, i);
 	}
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	stage_down(&st);

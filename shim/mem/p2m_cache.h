@@ -46,20 +46,6 @@ bool p2m_cache_clear(struct p2m_cache *c, pfn_t pfn);
 int p2m_cache_clear_all(struct p2m_cache *c);
 
 /* 0; -ERANGE: beyond the guest's memory; -ENOENT: not known. */
-static inline int p2m_cache_get(const struct p2m_cache *c, pfn_t pfn, mfn_t *mfn)
-{
-	uint64_t entry;
-
-	if (pfn.n >= c->npfns)
-		return -ERANGE;
-	entry = c->entry[pfn.n];
-	if (!(entry & P2M_CACHE_VALID))
-		return -ENOENT;
-	mfn->n = (entry & P2M_CACHE_MADDR) >> XVS_FRAME_SHIFT;
-	return 0;
-}
-
-/* The same, and its tag. */
 static inline int p2m_cache_get_tag(const struct p2m_cache *c, pfn_t pfn, mfn_t *mfn, uint32_t *tag)
 {
 	uint64_t entry;
@@ -72,6 +58,14 @@ static inline int p2m_cache_get_tag(const struct p2m_cache *c, pfn_t pfn, mfn_t 
 	mfn->n = (entry & P2M_CACHE_MADDR) >> XVS_FRAME_SHIFT;
 	*tag = (uint32_t)(entry >> 52 << 11 | (entry & 0xffe) >> 1);
 	return 0;
+}
+
+/* The same without the tag. */
+static inline int p2m_cache_get(const struct p2m_cache *c, pfn_t pfn, mfn_t *mfn)
+{
+	uint32_t tag;
+
+	return p2m_cache_get_tag(c, pfn, mfn, &tag);
 }
 
 /* Still the same frame? To be asked at use with what the guest's own p2m says now. */
