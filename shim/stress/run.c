@@ -26,6 +26,7 @@ struct keeper {
 	struct hv_dma dma;
 	struct journal journal;
 	uint64_t rng, begun, kill_at, moved, shown;
+	uint64_t kill_in; /* ns from the worker's first round, where kill_at does not say when */
 	uint64_t last_rounds;
 	unsigned int epoch;
 	pid_t pid;
@@ -53,11 +54,16 @@ static uint32_t keeper_random(struct keeper *k, uint32_t below)
 	return below ? (uint32_t)((k->rng >> 33) % below) : 0;
 }
 
+/*
+ * A worker dies at any moment, while it starts as well. On a busy machine the start alone may
+ * take longer than that, so that every other one is let live until it has done something.
+ */
 static void plan_kill(struct keeper *k)
 {
-	uint64_t ms = 1 + keeper_random(k, 2 * k->config->kill_ms);
-
-	k->kill_at = k->config->chaos ? stats_now() + ms * 1000000u : NEVER;
+	k->kill_in = (1 + keeper_random(k, 2 * k->config->kill_ms)) * 1000000ull;
+	k->kill_at = NEVER;
+	if (k->config->chaos && keeper_random(k, 2))
+		k->kill_at = stats_now() + k->kill_in;
 }
 
 static int start_worker(struct keeper *k)
@@ -66,6 +72,7 @@ static int start_worker(struct keeper *k)
 	struct worker *w;
 
 	k->moved = stats_now();
+	k->last_rounds = atomic_load(&k->sh->rounds);
 	plan_kill(k);
 	fflush(NULL);
 	k->pid = fork();
@@ -193,8 +200,11 @@ static int watch_progress(struct keeper *k, uint64_t now)
 {
 	uint64_t rounds = atomic_load(&k->sh->rounds);
 
-	if (rounds != k->last_rounds)
+	if (rounds != k->last_rounds) {
 		k->moved = now;
+		if (k->config->chaos && k->kill_at == NEVER && !atomic_load(&k->sh->stop))
+			k->kill_at = now + k->kill_in;
+	}
 	k->last_rounds = rounds;
 	if (now - k->moved < STUCK_NS)
 		return 0;
@@ -208,7 +218,7 @@ static void watch_clock(struct keeper *k, uint64_t now)
 	const struct stress_config *c = k->config;
 
 	if ((c->duration && now - k->begun >= (uint64_t)c->duration * 1000000000u) ||
-	    (c->interrupt && *c->interrupt)) {
+	    (c->kills && k->res->kills >= c->kills) || (c->interrupt && *c->interrupt)) {
 		atomic_store(&k->sh->stop, true);
 		k->kill_at = NEVER;
 	}

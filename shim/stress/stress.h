@@ -107,6 +107,7 @@ struct stress_config {
 	unsigned int pairs;    /* not the mix, but so many turns of compare.h; 0: the mix */
 	bool chaos;
 	unsigned int kill_ms;  /* chaos: a kill in that time on average */
+	unsigned int kills;    /* chaos: the run ends after so many; 0: no limit */
 	unsigned int peer_in;  /* one kill in so many is one of the other side as well; 0: none */
 	FILE *progress;        /* NULL: none */
 	const volatile sig_atomic_t *interrupt; /* ends the run in good order; may be NULL */
