@@ -35,9 +35,9 @@ static char *addressing = "grant";
 module_param(addressing, charp, 0444);
 MODULE_PARM_DESC(addressing, "Wanted addressings, best first: grant, p2m (default grant)");
 
-static char *protection; /* never NULL after xvs_negotiate_check() */
+static char *protection = "adaptive,strict";
 module_param(protection, charp, 0444);
-MODULE_PARM_DESC(protection, "Wanted protections, best first: strict, pool, lazy, adaptive (default adaptive,strict; in PVH and HVM strict)");
+MODULE_PARM_DESC(protection, "Wanted protections, best first: strict, pool, lazy, adaptive (default adaptive,strict)");
 
 /* A node of the back end, at most XVS_NODE_MAX bytes; the caller frees it. */
 static char *node_read(struct xvs_front *f, const char *key)
@@ -131,9 +131,6 @@ int xvs_negotiate_check(void)
 	const struct xvs_mode *mode;
 	unsigned int n;
 
-	/* A PVH guest that copied its buffers died twice of a cause not known yet. */
-	if (!protection)
-		protection = xen_pv_domain() ? "adaptive,strict" : "strict";
 	for (n = 0; (mode = wanted_mode(n)); n++) {
 		if (!IS_ERR(mode) && n < ARRAY_SIZE(modes))
 			continue;
