@@ -80,7 +80,7 @@ static int ask(int fd, unsigned int first, unsigned int n)
 		mfn_t mfn;
 
 		ck_assert_int_eq(sim_p2m(m, GUEST, (pfn_t){ first + i }, &mfn), 0);
-		pin[i] = (struct hold_pin){ .mfn = mfn, .slot = (uint16_t)i, .writable = 1,
+		pin[i] = (struct hold_pin){ .mfn = mfn, .slot = (uint16_t)i, .flags = HOLD_WRITABLE,
 					    .err = -1 };
 	}
 	rc = w.hold.change(&w.hold, NULL, 0, pin, n);
@@ -267,7 +267,7 @@ START_TEST(hostile_worker)
 	};
 	static char huge[HOLD_BATCH * 40];
 	struct hold_client keeper, w;
-	struct hold_pin other = { .slot = 9, .writable = 1 };
+	struct hold_pin other = { .slot = 9, .flags = HOLD_WRITABLE };
 	int fd;
 
 	connect_to(&keeper, 0);

@@ -139,6 +139,82 @@ START_TEST(one_request_a_batch)
 }
 END_TEST
 
+/*
+ * What one chain is to be written shares a map; another chain's pages have their own. A page that
+ * is in use once more stays, and no other with it.
+ */
+START_TEST(one_map_a_chain)
+{
+	uint64_t maps = sim_op_calls(m, SIM_OP_FOREIGN_MAP), unmaps;
+	int use[12], again;
+
+	open_pins(64);
+	maps = sim_op_calls(m, SIM_OP_FOREIGN_MAP);
+	unmaps = sim_op_calls(m, SIM_OP_FOREIGN_UNMAP);
+	ck_assert_int_eq(p2m_pins_begin(p, 0), 0);
+	for (int i = 0; i < 12; i++) {
+		if (i % 4 == 0)
+			ck_assert_uint_eq(p2m_pins_mark(p), (unsigned int)i);
+		use[i] = p2m_pins_add(p, pfn(10 + (uint64_t)i), true);
+		ck_assert_int_ge(use[i], 0);
+	}
+	ck_assert_int_eq(p2m_pins_map(p), 0);
+	ck_assert_uint_eq(sim_op_calls(m, SIM_OP_FOREIGN_MAP), maps + 3);
+	ck_assert_uint_eq(foreign_pages(), 12);
+
+	again = pin_one(15, false); /* of the second chain */
+	ck_assert_uint_eq(sim_op_calls(m, SIM_OP_FOREIGN_MAP), maps + 3);
+	for (int i = 0; i < 8; i++)
+		p2m_pins_drop(p, (uint16_t)use[i]);
+	ck_assert_int_eq(p2m_pins_flush(p), 0);
+	ck_assert_uint_eq(sim_op_calls(m, SIM_OP_FOREIGN_MAP), maps + 4); /* 15 alone */
+	ck_assert_uint_eq(sim_op_calls(m, SIM_OP_FOREIGN_UNMAP), unmaps + 2);
+	ck_assert_uint_eq(foreign_pages(), 5);
+	for (uint64_t n = 10; n < 18; n++)
+		ck_assert_int_eq(reach(mfn_now(n), true), n == 15);
+	ck_assert_int_eq(sim_page_table(m, GUEST, pfn(14), true), 0);
+	ck_assert_int_eq(sim_page_table(m, GUEST, pfn(15), true), -EBUSY);
+
+	p2m_pins_drop(p, (uint16_t)again);
+	for (int i = 8; i < 12; i++)
+		p2m_pins_drop(p, (uint16_t)use[i]);
+	ck_assert_int_eq(p2m_pins_flush(p), 0);
+	ck_assert_uint_eq(foreign_pages(), 0);
+	ck_assert_uint_eq(sim_op_calls(m, SIM_OP_FOREIGN_UNMAP), unmaps + 4);
+	close_pins();
+}
+END_TEST
+
+/* No memory for that map: the pages stay a while, and still nothing is lost or left. */
+START_TEST(one_map_a_chain_short)
+{
+	int use[4], again;
+
+	open_pins(64);
+	ck_assert_int_eq(p2m_pins_begin(p, 0), 0);
+	for (int i = 0; i < 4; i++)
+		use[i] = p2m_pins_add(p, pfn(10 + (uint64_t)i), true);
+	ck_assert_int_eq(p2m_pins_map(p), 0);
+	again = pin_one(12, true);
+	sim_fault_set(m, SIM_OP_FOREIGN_MAP, 1, -ENOMEM);
+	for (int i = 0; i < 4; i++)
+		p2m_pins_drop(p, (uint16_t)use[i]);
+	ck_assert_int_eq(p2m_pins_flush(p), 0);
+	ck_assert_uint_eq(foreign_pages(), 4);
+	ck_assert(reach(mfn_now(12), true));
+	use[0] = pin_one(10, true); /* its slot and its page may be had anew */
+	ck_assert_int_ge(use[0], 0);
+	ck_assert_uint_eq(foreign_pages(), 5);
+	p2m_pins_drop(p, (uint16_t)again);
+	ck_assert_int_eq(p2m_pins_flush(p), 0);
+	ck_assert_uint_eq(foreign_pages(), 1);
+	ck_assert(reach(mfn_now(10), true) && !reach(mfn_now(12), true));
+	p2m_pins_drop(p, (uint16_t)use[0]);
+	ck_assert_int_eq(p2m_pins_flush(p), 0);
+	close_pins();
+}
+END_TEST
+
 /* A page that was read into is the guest's again, also to make a page table of it. */
 START_TEST(writable_ends_with_its_use)
 {
@@ -539,6 +615,7 @@ int main(void)
 {
 	static const TTest **const tests[] = {
 		&pages_are_the_guests, &one_request_a_batch, &writable_ends_with_its_use,
+		&one_map_a_chain, &one_map_a_chain_short,
 		&read_then_written, &hazard_22_ballooned_between_uses,
 		&hazard_22_ballooned_during_use, &hazard_23_hostile_entries, &all_or_nothing,
 		&undo_takes_back, &hazard_40_eviction, &hazard_40_faults, &shape_changes,

@@ -5,7 +5,8 @@
  * may reach is held by a process of its own, the holder (daemon/holder.h), spoken to through a
  * socket; what only this process looks at, by a table of its own.
  *
- * Frames are named by slot, a number the caller chooses.
+ * Frames are named by slot, a number the caller chooses. Frames to be written that go together, as
+ * those of one chain do, share a map: three system calls for all of them instead of for each.
  */
 #ifndef XVS_MEM_HOLD_H
 #define XVS_MEM_HOLD_H
@@ -14,11 +15,17 @@
 
 #define HOLD_SLOTS 8192u /* frames held at once */
 #define HOLD_BATCH 1024u /* of each kind in one change */
+#define HOLD_NONE 0xffffu
+
+enum hold_flag {
+	HOLD_WRITABLE = 1, /* so that a device may write it; Xen refuses a page table then */
+	HOLD_WITH_LAST = 2, /* likely let go together with the pin before it */
+};
 
 struct hold_pin {
 	mfn_t mfn;
 	uint16_t slot;
-	uint16_t writable; /* 1: so that a device may write it; Xen refuses a page table then */
+	uint16_t flags;
 	int32_t err;       /* out: 0: held; -ENOMEM: short of something; others: Xen refused */
 };
 
@@ -34,12 +41,36 @@ struct hold {
 
 /* -- a table in this process -- */
 
+struct hold_slot {
+	mfn_t mfn;
+	uint16_t map;        /* HOLD_NONE: free */
+	uint16_t at;         /* page of the map */
+	uint16_t prev, next; /* slots of the same map; HOLD_NONE: no more */
+};
+
+/* One map of frames, whole as it was made: a kernel refuses to unmap a part. */
+struct hold_map {
+	uint8_t *va; /* NULL: free */
+	uint16_t pages;
+	uint16_t first; /* of the slots still held; HOLD_NONE: all are gone */
+	bool touched;   /* a slot went in the change under way */
+};
+
 struct hold_table {
 	struct hold hold;
 	struct hv *hv;
 	uint16_t domid;
 	unsigned int held;
-	uint8_t *va[HOLD_SLOTS]; /* NULL: free */
+	struct hold_slot slot[HOLD_SLOTS];
+	struct hold_map map[HOLD_SLOTS];
+	uint16_t free_map[HOLD_SLOTS]; /* the first HOLD_SLOTS less nr_map of it */
+	unsigned int nr_map;
+	/* Of the change under way: maps that lost a slot, and the next map to be made. */
+	uint16_t touched[HOLD_BATCH];
+	unsigned int nr_touched;
+	uint16_t member[HOLD_BATCH]; /* slots */
+	gfn_t gfn[HOLD_BATCH];
+	int err[HOLD_BATCH];
 };
 
 void hold_table_init(struct hold_table *t, struct hv *hv, uint16_t domid);
@@ -48,7 +79,9 @@ int hold_table_clear(struct hold_table *t);
 /* Where a held frame is mapped in this process. */
 static inline const void *hold_table_va(const struct hold_table *t, uint16_t slot)
 {
-	return t->va[slot];
+	const struct hold_slot *s = &t->slot[slot];
+
+	return t->map[s->map].va + (size_t)s->at * XVS_FRAME_SIZE;
 }
 
 /* -- messages to a holder: one packet each way, the request's arrays right behind it -- */

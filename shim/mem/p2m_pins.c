@@ -166,7 +166,8 @@ static int prepare(struct p2m_pins *p, pfn_t pfn, mfn_t mfn, bool writable)
 	p->free_n--;
 	pin = &p->pin[slot];
 	*pin = (struct p2m_pin){ .pfn = pfn, .mfn = mfn, .state = PIN_PENDING, .cached = true,
-				 .writable = writable };
+				 .writable = writable, .with_last = p->chain_goes_on };
+	p->chain_goes_on = true;
 	p->pending[p->pending_n++] = slot;
 	return slot;
 }
@@ -258,6 +259,12 @@ static void drop_pending(struct p2m_pins *p)
 	}
 }
 
+unsigned int p2m_pins_mark(struct p2m_pins *p)
+{
+	p->chain_goes_on = false;
+	return p->use_n;
+}
+
 void p2m_pins_undo(struct p2m_pins *p, unsigned int n)
 {
 	while (p->use_n > n)
@@ -267,13 +274,19 @@ void p2m_pins_undo(struct p2m_pins *p, unsigned int n)
 
 /* -- the request -- */
 
+static uint16_t flags_of(const struct p2m_pin *pin)
+{
+	return (uint16_t)((pin->writable ? HOLD_WRITABLE : 0) |
+			  (pin->with_last ? HOLD_WITH_LAST : 0));
+}
+
 static int request(struct p2m_pins *p)
 {
 	for (unsigned int i = 0; i < p->pending_n; i++) {
 		const struct p2m_pin *pin = &p->pin[p->pending[i]];
 
 		p->request[i] = (struct hold_pin){ .mfn = pin->mfn, .slot = p->pending[i],
-						   .writable = pin->writable, .err = -EIO };
+						   .flags = flags_of(pin), .err = -EIO };
 	}
 	return change(p, p->pending_n);
 }

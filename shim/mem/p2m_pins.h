@@ -47,6 +47,7 @@ struct p2m_pin {
 	uint32_t seen; /* when it was used last, in the caller's unit */
 	uint8_t state;
 	bool writable;
+	bool with_last; /* pinned for the same chain as the one before it */
 	bool cached; /* to be found by its pfn; else only its uses know it */
 };
 
@@ -78,6 +79,7 @@ struct p2m_pins {
 	unsigned int use_n;     /* uses of this batch */
 	unsigned int pending_n; /* of them pins to be made */
 	unsigned int unpin_n;
+	bool chain_goes_on; /* a page of this chain is to be pinned already */
 	unsigned int hand, sweep; /* where the next look for an idle pin begins */
 	uint16_t batch_use[HOLD_BATCH];
 	uint16_t pending[HOLD_BATCH];
@@ -111,6 +113,8 @@ int p2m_pins_begin(struct p2m_pins *p, uint32_t now);
  */
 int p2m_pins_add(struct p2m_pins *p, pfn_t pfn, bool writable);
 
+/* A new chain begins. Returns how many uses the batch has, for p2m_pins_undo(). */
+unsigned int p2m_pins_mark(struct p2m_pins *p);
 /* Takes back what was added since the batch had n uses. */
 void p2m_pins_undo(struct p2m_pins *p, unsigned int n);
 

@@ -198,7 +198,7 @@ int session_p2m_decode(struct session *s, uint64_t daddr, uint32_t len, struct g
 /* Adds one page to the batch, and its use to a chain's list. Errors as of a chain. */
 int session_p2m_add(struct session *s, uint32_t pfn, bool writable, uint16_t **link, uint16_t *op,
 		    chain_error *why);
-unsigned int session_p2m_mark(const struct session *s);
+unsigned int session_p2m_mark(struct session *s);
 /* Takes back what came after the mark. */
 void session_p2m_undo(struct session *s, unsigned int mark);
 /* Holds the pages of the batch and completes its segments, or gives the batch up. */

@@ -176,9 +176,9 @@ int session_p2m_add(struct session *s, uint32_t pfn, bool writable, uint16_t **l
 	return 0;
 }
 
-unsigned int session_p2m_mark(const struct session *s)
+unsigned int session_p2m_mark(struct session *s)
 {
-	return s->p2m->pins.use_n;
+	return p2m_pins_mark(&s->p2m->pins);
 }
 
 void session_p2m_undo(struct session *s, unsigned int mark)
