@@ -60,6 +60,6 @@ install-dkms: shim/frontend/dkms.conf
 	$(INSTALL_DATA) shim/frontend/dkms.conf "$(dkms_tree)/"
 
 clean-local:
-	rm -rf kmod
+	rm -rf kmod test-kmod
 
 .PHONY: install-kmod uninstall-kmod install-dkms

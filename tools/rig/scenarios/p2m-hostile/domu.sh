@@ -3,17 +3,13 @@
 # Each disk is broken by one bad address; what it was to read never comes, so nobody waits for it.
 set -euo pipefail
 
-mkdir /tmp/bad
-cp /rig/files/bad_page.c /tmp/bad/
-echo 'obj-m := bad_page.o' >/tmp/bad/Kbuild
-make -s -C "/lib/modules/$(uname -r)/build" M=/tmp/bad modules
 rig-until 60 test -b /dev/vdc
 mfn=$(rig-wait mfn)
 rig-signal ready
 
 break_disk() {
 	rig-wait "$2" 120 >/dev/null
-	insmod /tmp/bad/bad_page.ko kind="$2" mfn="$mfn"
+	insmod /usr/libexec/xvshim/bad_page.ko kind="$2" mfn="$mfn"
 	dd if=/dev/"$1" of=/dev/null bs=4k count=1 skip=100 iflag=direct >/dev/null 2>&1 &
 	rig-wait "$2-seen" 60 >/dev/null
 	rmmod bad_page
