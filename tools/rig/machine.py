@@ -19,7 +19,7 @@ SHARE_SLOT = 0x1E
 # The log has room for a dump of the grant tables with thousands of pages in use.
 XEN_ARGS = ("dom0_mem=1G,max:1G console=com1 com1=115200 loglvl=all guest_loglvl=all noreboot "
             "conring_size=2M")
-DOM0_ARGS = ("console=hvc0 loglevel=6 rig.disk=ahci rig.root=/dev/rig1 rig.payload=/dev/rig3 "
+DOM0_ARGS = ("loglevel=6 rig.disk=ahci rig.root=/dev/rig1 rig.payload=/dev/rig3 "
              "rig.init=/rig/guest/dom0-init")
 
 ACCEL = {
@@ -74,17 +74,21 @@ def doubled(text):
 TCG_THREADS = {"bookworm": "multi", "trixie": "single"}
 
 
+def boot(options):
+    linux = " ".join([DOM0_ARGS, *options.dom0_args])
+    if options.no_xen:
+        return ["-kernel", "vmlinuz", "-append", f"console=ttyS0 {linux}", "-initrd", "initrd"]
+    return ["-kernel", "xen", "-append", " ".join([XEN_ARGS, *options.xen_args]),
+            "-initrd", doubled(f"vmlinuz console=hvc0 {linux}") + ",initrd"]
+
+
 def command(options, nested):
     """The command line. File names are relative to the run's directory, where QEMU starts:
     that keeps spaces and commas in the names of the user's directories out of it."""
-    xen = " ".join([XEN_ARGS, *options.xen_args])
-    linux = " ".join([DOM0_ARGS, *options.dom0_args])
     accel = [part.format(threads=TCG_THREADS[options.release]) for part in ACCEL[options.accel]]
     line = ["qemu-system-x86_64", "-machine", "q35", *accel,
             "-smp", "2", "-m", "3G", "-nodefaults", "-display", "none", "-no-reboot",
-            "-serial", "file:dom0.console",
-            "-kernel", "xen", "-append", xen,
-            "-initrd", doubled(f"vmlinuz {linux}") + ",initrd"]
+            "-serial", "file:dom0.console", *boot(options)]
     for port, image in enumerate(("root.img", "root.img", "payload.img")):
         line += drive(f"disk{port}", image, snapshot="on", cache="unsafe")
         line += ["-device", f"ide-hd,drive=disk{port},bus=ide.{port}"]

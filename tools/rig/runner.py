@@ -133,7 +133,8 @@ class Run:
     def _boot(self):
         need_tools("qemu-system-x86_64")
         options = self.options
-        self.ui.note(f"booting Xen with {options.release}, guest {options.guest}, "
+        what = "Linux alone" if options.no_xen else "Xen"
+        self.ui.note(f"booting {what} with {options.release}, guest {options.guest}, "
                      f"{options.accel}, at most {options.timeout} s")
         qemu = machine.Machine(machine.command(options, self.nested), self.directory)
         door = qmpdoor.Door(qemu, self.share / "qmp")

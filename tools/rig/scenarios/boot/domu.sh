@@ -10,3 +10,12 @@ echo "dom0 says: $answer"
 for tool in fio mkfs.ext4 mkfs.xfs sha256sum; do
 	command -v "$tool"
 done
+
+[ "$(xvshim probe --json | jq -r .machine.host)" = domU ]
+if doctor=$(xvshim doctor); then
+	echo "the doctor finds nothing wrong in a domU"
+	exit 1
+fi
+echo "$doctor"
+grep -q '^WRONG  host' <<<"$doctor"
+echo "verified: probe and doctor know a domU"
