@@ -172,10 +172,12 @@ static void probe_rounds(struct p2m_probe *b, bool writable)
 static void probe_mark(struct p2m_probe *b)
 {
 	int rc = pin_all(b, true);
+	volatile uint64_t *mark;
 
 	if (!probe_check(!rc, "held for writing: %s", strerror(-rc)))
 		return;
-	*(volatile uint64_t *)b->table.va[p2m_pins_slot(&b->pins, (uint16_t)b->use[0])] = MARK;
+	mark = (void *)hold_table_va(&b->table, p2m_pins_slot(&b->pins, (uint16_t)b->use[0]));
+	*mark = MARK;
 	probe_check(!drop_all(b) && !b->table.held, "and let go after it");
 }
 
@@ -183,7 +185,7 @@ static void probe_mark(struct p2m_probe *b)
 static void probe_refusals(struct p2m_probe *b)
 {
 	struct hold_pin pin[3] = { { .slot = 0 }, { .slot = 1, .mfn = { (1ull << 40) - 1 } },
-				   { .slot = 2, .mfn = { 0xfee00 }, .writable = 1 } };
+				   { .slot = 2, .mfn = { 0xfee00 }, .flags = HOLD_WRITABLE } };
 	struct hv_dma dma;
 	int rc;
 
