@@ -147,4 +147,18 @@ if command -v python3 >/dev/null; then
 		{ echo "FAIL: JSON of gntstress"; failures=1; }
 fi
 
+# Every option that a command's help names is completed.
+if command -v bash >/dev/null; then
+	for command in attach detach list status translate probe doctor demo gntstress; do
+		offered=$(bash -c '. "$1"; COMP_WORDS=(xvshim "$2" --) COMP_CWORD=2; _xvshim
+			echo " ${COMPREPLY[*]} "' - "$srcdir/tools/xvshim/completion.bash" "$command")
+		for option in $(./xvshim "$command" --help | grep -o -e '--[a-z][a-z-]*' | sort -u); do
+			case $offered in
+			*" $option "*) ;;
+			*) echo "FAIL: $command $option is not completed"; failures=1 ;;
+			esac
+		done
+	done
+fi
+
 [ "$failures" = 0 ] || exit 1

@@ -14,12 +14,21 @@ _xvshim_devices() {
 _xvshim() {
 	local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} words=
 	COMPREPLY=()
-	if [ "$COMP_CWORD" = 1 ]; then
+	local before=${COMP_WORDS[COMP_CWORD - 1]} head=
+	if [ "$before" = --addressing ]; then
+		words="grant p2m grant,p2m"
+	elif [ "$before" = --protection ]; then
+		# The next one of a list.
+		[[ $word == *,* ]] && head=${word%,*},
+		words="${head}strict ${head}pool ${head}lazy ${head}adaptive"
+	elif [ "$COMP_CWORD" = 1 ]; then
 		words="attach detach list status translate probe doctor demo gntstress version"
 	elif [[ $word == -* ]]; then
 		words="--json --run-dir --help"
 		case $command in
-		attach) words+=" --take --timeout" ;;
+		attach)
+			words+=" --take --timeout --addressing --protection --keep-pages --keep-ms"
+			;;
 		detach) words+=" --force --timeout" ;;
 		probe) words+=" --explain --assignable --root" ;;
 		doctor) words+=" --root" ;;
