@@ -207,7 +207,7 @@ static void keeper_process(void)
 		fprintf(stderr, "keeper: %s\n", why);
 		_exit(EXIT_FAILURE);
 	}
-	keeper.sandbox = stage.sandbox;
+	keeper.simulated = true;
 	keeper_run(&keeper);
 	keeper_close(&keeper);
 	_exit(EXIT_SUCCESS);

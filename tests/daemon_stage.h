@@ -30,7 +30,6 @@ struct stage {
 	struct sim_guest *guest;
 	struct hv *hv; /* of domain 0, for looking */
 	pid_t keeper;
-	bool sandbox;
 	unsigned int restart_limit;
 };
 

@@ -70,7 +70,8 @@ void stage_up(struct stage *st, const struct check_config *dev,
 static int start_holder(struct stage *st)
 {
 	const struct holder_params params = { .ops = hv_sim(), .domid = STAGE_GUEST,
-					      .name = "test", .path = st->hold, .drop_fd = -1 };
+					      .name = "test", .path = st->hold, .simulated = true,
+					      .drop_fd = -1 };
 	struct hold_client keeper;
 	int fd;
 

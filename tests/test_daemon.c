@@ -401,108 +401,6 @@ START_TEST(state_files)
 }
 END_TEST
 
-/* -- the sandbox: each probe is made by a process that entered it -- */
-
-static void probe_allowed(void)
-{
-	struct timespec now;
-	char *memory = malloc(1 << 20);
-
-	memset(memory, 1, 1 << 20);
-	free(memory);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	poll(NULL, 0, 1);
-	ioctl(-1, _IO('P', 0), 0);
-	ioctl(-1, _IO('G', 1), 0);
-	log_line(LOG_DEBUG, "from inside");
-}
-
-static void probe_open(void)
-{
-	open("/etc/passwd", O_RDONLY);
-}
-
-static void probe_socket(void)
-{
-	socket(AF_INET, SOCK_STREAM, 0);
-}
-
-static void probe_fork(void)
-{
-	if (!fork())
-		_exit(0);
-}
-
-static void probe_exec(void)
-{
-	execl("/bin/true", "true", NULL);
-}
-
-static void probe_kill(void)
-{
-	kill(getppid(), 0);
-}
-
-static void probe_code(void)
-{
-	mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-}
-
-static void probe_terminal(void)
-{
-	ioctl(0, TIOCSTI, "x");
-}
-
-static void probe_root(void)
-{
-	setuid(0);
-}
-
-/* What the process said about itself before it ended, or type 0. */
-static struct worker_msg run_probe(void (*probe)(void), int *status)
-{
-	struct worker_msg msg = { 0 };
-	const char *step = "";
-	int pair[2];
-	pid_t pid;
-
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-	pid = fork();
-	ck_assert_int_ge(pid, 0);
-	if (!pid) {
-		if (sandbox_prepare() || sandbox_enter(pair[1], &step))
-			_exit(99);
-		probe();
-		_exit(0);
-	}
-	close(pair[1]);
-	if (recv(pair[0], &msg, sizeof(msg), 0) != sizeof(msg))
-		msg.type = 0;
-	close(pair[0]);
-	waitpid(pid, status, 0);
-	return msg;
-}
-
-START_TEST(sandbox)
-{
-	static void (*const forbidden[])(void) = { probe_open, probe_socket, probe_fork, probe_exec,
-						   probe_kill, probe_code,   probe_terminal,
-						   probe_root };
-	struct worker_msg msg;
-	int status;
-
-	msg = run_probe(probe_allowed, &status);
-	ck_assert_msg(!msg.type, "system call %d was trapped", msg.error);
-	ck_assert(WIFEXITED(status));
-	ck_assert_int_eq(WEXITSTATUS(status), 0);
-	for (size_t i = 0; i < sizeof(forbidden) / sizeof(forbidden[0]); i++) {
-		msg = run_probe(forbidden[i], &status);
-		ck_assert_msg(msg.type == WORKER_TRAPPED, "probe %zu was let through", i);
-		ck_assert_int_eq(WEXITSTATUS(status), 128 + SIGSYS);
-	}
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("daemon");
@@ -518,7 +416,6 @@ int main(void)
 	tcase_add_test(parts, device_types);
 	tcase_add_test(parts, blk_limits);
 	tcase_add_test(parts, state_files);
-	tcase_add_test(parts, sandbox);
 	tcase_add_checked_fixture(nodes, open_machine, close_machine);
 	tcase_add_test(nodes, hazard_25_frontend_nodes);
 	tcase_add_test(nodes, what_is_allowed);

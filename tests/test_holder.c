@@ -19,7 +19,7 @@ static char dir[64], path[96];
 static void start(void)
 {
 	struct holder_params params = { .ops = hv_sim(), .domid = GUEST, .name = "device 7",
-					.path = path, .drop_fd = -1 };
+					.path = path, .simulated = true, .drop_fd = -1 };
 
 	sim_machine_use(m, BACK);
 	ck_assert_int_eq(holder_start(&params), 0);

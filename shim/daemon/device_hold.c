@@ -49,7 +49,7 @@ static int connect_or_start(struct kdev *d, const char *path, struct hold_client
 {
 	const struct holder_params params = { .ops = d->keeper->ops, .domid = d->domid,
 					      .name = d->name, .path = path,
-					      .confine = d->keeper->sandbox,
+					      .simulated = d->keeper->simulated,
 					      .drop_fd = d->keeper->lock_fd };
 	int rc = holder_connect(path, c);
 

@@ -240,23 +240,24 @@ static void close_sockets(int keep, int drop_fd)
 static int begin(struct holder *h, const struct holder_params *params)
 {
 	const struct isolate_keep keep = { .sock = h->listen };
+	const struct sandbox box = { .ops = params->ops, .caps = HV_CAP_P2M, .sock = -1,
+				     .holder = true };
 	const char *step;
 	int rc = 0;
 
-	if (params->confine)
-		rc = isolate(&keep);
-	else
+	if (params->simulated)
 		close_sockets(h->listen, params->drop_fd);
+	else
+		rc = isolate(&keep);
 	if (rc)
 		return rc;
 	h->hv = hv_open(params->ops, HV_CAP_P2M, &rc);
 	if (!h->hv)
 		return rc;
 	hold_table_init(&h->table, h->hv, params->domid);
-	if (params->confine)
-		rc = sandbox_prepare();
-	if (params->confine && !rc)
-		rc = sandbox_enter_holder(&step);
+	rc = sandbox_prepare();
+	if (!rc)
+		rc = sandbox_enter(&box, &step);
 	return rc;
 }
 

@@ -21,8 +21,8 @@ struct holder_params {
 	uint16_t domid;
 	const char *name; /* of the device, for the next keeper to compare */
 	const char *path; /* of the socket; must not be there */
-	bool confine;     /* off only where there is no Xen, in tests */
-	int drop_fd;      /* where it is not confined: a file it must not keep open, or -1 */
+	bool simulated;   /* as the keeper's */
+	int drop_fd;      /* what it must not keep open of a simulation, or -1 */
 };
 
 /* Starts one. Returns when it listens; what it could not open holder_connect() tells. */

@@ -303,7 +303,6 @@ int keeper_open(struct keeper *k, const struct conf *conf, const struct hv_ops *
 	int rc;
 
 	*k = (struct keeper){ .conf = *conf, .ops = ops, .lock_fd = -1, .spawn = worker_start };
-	k->sandbox = true;
 	k->loop = ev_default_loop(0);
 	k->started = ev_now(k->loop);
 	rc = open_hv(k, why, size); /* first: without Xen nothing is left behind */

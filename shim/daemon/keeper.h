@@ -25,7 +25,7 @@ struct keeper {
 	uint16_t self; /* own domain */
 	char be_root[PATH_SIZE];
 	int lock_fd;
-	bool sandbox; /* off only where there is no Xen, in tests */
+	bool simulated; /* in tests: the machine is files and memory that a child inherits */
 	bool quitting;
 	bool rescan, check_domains;
 	uint64_t generation;

@@ -10,6 +10,8 @@
  */
 #include "daemon/worker.h"
 
+#include "hv/hv.h"
+
 #include <errno.h>
 #include <grp.h>
 #include <seccomp.h>
@@ -22,6 +24,7 @@
 #include <unistd.h>
 
 #define NOBODY 65534
+#define NR(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Anything: these act on what is open already or on the process itself. */
 static const int free_calls[] = {
@@ -93,19 +96,15 @@ int sandbox_prepare(void)
 	return 0;
 }
 
-/* ioctl by the family of its number: privcmd, evtchn and gntdev are all there is to talk to. */
-static int allow_ioctl(scmp_filter_ctx ctx)
+/* The kernel looks at the low half of the request only, so only that is compared. */
+static int allow_ioctl(scmp_filter_ctx ctx, const struct hv_needs *needs)
 {
-	static const char families[] = { 'P', 'E', 'G' };
+	int rc = 0;
 
-	for (size_t i = 0; i < sizeof(families); i++) {
-		int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-					  SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff00,
-						  (scmp_datum_t)families[i] << 8));
-		if (rc)
-			return rc;
-	}
-	return 0;
+	for (unsigned int i = 0; i < needs->nr_ioctl && !rc; i++)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+				      SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, needs->ioctl[i]));
+	return rc;
 }
 
 /* Memory may be had, but none that can be executed. */
@@ -133,18 +132,22 @@ static int allow_calls(scmp_filter_ctx ctx, const int *call, size_t n)
 	return rc;
 }
 
-static int load_filter(bool holder)
+static int load_filter(const struct sandbox *box)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_TRAP);
+	struct hv_needs needs = { 0 };
 	int rc;
 
 	if (!ctx)
 		return -ENOMEM;
-	rc = allow_calls(ctx, free_calls, sizeof(free_calls) / sizeof(free_calls[0]));
-	if (!rc && holder)
-		rc = allow_calls(ctx, holder_calls, sizeof(holder_calls) / sizeof(holder_calls[0]));
+	box->ops->needs(box->caps, &needs);
+	rc = allow_calls(ctx, free_calls, NR(free_calls));
+	if (!rc && box->holder)
+		rc = allow_calls(ctx, holder_calls, NR(holder_calls));
 	if (!rc)
-		rc = allow_ioctl(ctx);
+		rc = allow_calls(ctx, needs.call, needs.nr_call);
+	if (!rc)
+		rc = allow_ioctl(ctx, &needs);
 	if (!rc)
 		rc = allow_memory(ctx);
 	if (!rc)
@@ -153,30 +156,34 @@ static int load_filter(bool holder)
 	return rc;
 }
 
-static int enter(int sock, bool holder, const char **step)
+/*
+ * A holder takes some connections, a worker opens nothing; poll() looks at this limit too, so it is
+ * not 0. A simulated machine has more open than that already.
+ */
+static int limit_files(void)
+{
+	int lowest = dup(STDERR_FILENO);
+
+	if (lowest < 0)
+		return -errno;
+	close(lowest);
+	return limit(RLIMIT_NOFILE, lowest < 56 ? 64 : (rlim_t)lowest + 8);
+}
+
+int sandbox_enter(const struct sandbox *box, const char **step)
 {
 	int rc;
 
 	*step = "limits";
 	rc = limit(RLIMIT_NPROC, 0);
-	if (!rc) /* poll() looks at it too, so not 0 */
-		rc = limit(RLIMIT_NOFILE, 64);
+	if (!rc)
+		rc = limit_files();
 	if (rc)
 		return rc;
 	*step = "signal";
-	rc = catch_traps(sock);
+	rc = catch_traps(box->sock);
 	if (rc)
 		return rc;
 	*step = "seccomp";
-	return load_filter(holder);
-}
-
-int sandbox_enter(int sock, const char **step)
-{
-	return enter(sock, false, step);
-}
-
-int sandbox_enter_holder(const char **step)
-{
-	return enter(-1, true, step);
+	return load_filter(box);
 }

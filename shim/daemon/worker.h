@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct hv_ops;
 struct kdev;
 
 enum worker_msg_type {
@@ -64,9 +65,13 @@ int isolate(const struct isolate_keep *keep);
  * sandbox.c: gives up what is not needed once everything is open. A system call outside the
  * list is reported on sock, then the process ends. -errno and the step that failed.
  */
+struct sandbox {
+	const struct hv_ops *ops; /* whose handle it has, and what for: its needs are allowed */
+	unsigned int caps;
+	int sock;    /* -1: nobody to report to */
+	bool holder; /* a process that takes connections */
+};
 int sandbox_prepare(void);              /* before anything of the guest is read */
-int sandbox_enter(int sock, const char **step);
-/* For a process that takes connections, and has nobody to report to. */
-int sandbox_enter_holder(const char **step);
+int sandbox_enter(const struct sandbox *box, const char **step);
 
 #endif

@@ -55,6 +55,13 @@ static void on_status(void *arg, uint8_t status)
 	*sock = -1;
 }
 
+static unsigned int caps_of(const struct kdev *d)
+{
+	unsigned int caps = HV_CAP_GRANT | HV_CAP_EVTCHN;
+
+	return d->nodes.addressing == XVS_ADDRESSING_P2M ? caps | HV_CAP_P2M : caps;
+}
+
 static int open_session(struct kdev *d, bool resume, int *status_sock, struct session **s,
 			char *why, size_t size)
 {
@@ -76,12 +83,9 @@ static int open_session(struct kdev *d, bool resume, int *status_sock, struct se
 		.on_status = on_status,
 		.arg = status_sock,
 	};
-	unsigned int caps = HV_CAP_GRANT | HV_CAP_EVTCHN;
 	int rc;
 
-	if (params.addressing == XVS_ADDRESSING_P2M)
-		caps |= HV_CAP_P2M;
-	params.hv = hv_open(d->keeper->ops, caps, &rc);
+	params.hv = hv_open(d->keeper->ops, caps_of(d), &rc);
 	if (!params.hv) {
 		snprintf(why, size, "no access to Xen: %s", strerror(-rc));
 		return rc;
@@ -94,16 +98,15 @@ static int open_session(struct kdev *d, bool resume, int *status_sock, struct se
 
 static int enter_sandbox(const struct kdev *d, pid_t keeper, int sock, char *why, size_t size)
 {
+	const struct sandbox box = { .ops = d->keeper->ops, .caps = caps_of(d), .sock = sock };
 	const char *step = "";
 	int rc;
 
-	if (!d->keeper->sandbox)
-		return 0;
 	rc = sandbox_prepare();
 	if (!rc) /* a change of user forgets this, so it comes again */
 		rc = follow_keeper(keeper);
 	if (!rc)
-		rc = sandbox_enter(sock, &step);
+		rc = sandbox_enter(&box, &step);
 	if (rc)
 		snprintf(why, size, "no sandbox (%s): %s", step, strerror(-rc));
 	return rc;

@@ -130,6 +130,18 @@ struct hv_p2m {
 	void *priv;
 };
 
+/*
+ * What a handle still asks the kernel for once it is open, and everything that it will ever open is:
+ * for a filter of system calls. Requests of ioctl(), and the numbers of calls that are this
+ * implementation's own.
+ */
+struct hv_needs {
+	unsigned long ioctl[12];
+	unsigned int nr_ioctl;
+	int call[4];
+	unsigned int nr_call;
+};
+
 /* A store watch fires with the path that changed and the token of the watch. */
 typedef void hv_watch_fn(void *arg, const char *path, const char *token);
 
@@ -138,6 +150,8 @@ struct hv_ops {
 
 	int (*open)(struct hv *hv, unsigned int caps);
 	void (*close)(struct hv *hv);
+
+	void (*needs)(unsigned int caps, struct hv_needs *needs);
 
 	/* Grants for a device: no host mapping. Each element carries its status. */
 	int (*gnt_map)(struct hv *hv, struct hv_map_op *ops, unsigned int n);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct sim_machine *sim_used;
@@ -131,6 +132,14 @@ static void sim_close(struct hv *hv)
 	hv->priv = NULL;
 }
 
+/* Its words for "somebody waits" and "this process lives". */
+static void sim_needs(unsigned int caps, struct hv_needs *needs)
+{
+	(void)caps;
+	needs->call[needs->nr_call++] = SYS_futex;
+	needs->call[needs->nr_call++] = SYS_fcntl;
+}
+
 static int sim_dom_info(struct hv *hv, uint16_t domid, struct hv_dominfo *info)
 {
 	int err = sim_enter(hv, SIM_OP_DOM_INFO);
@@ -191,6 +200,7 @@ static const struct hv_ops sim_hv_ops = {
 	.name = "sim",
 	.open = sim_open,
 	.close = sim_close,
+	.needs = sim_needs,
 	.gnt_map = sim_gnt_map,
 	.gnt_unmap = sim_gnt_unmap,
 	.gnt_copy = sim_gnt_copy,

@@ -6,8 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include <xen/features.h>
+#include <xen/sys/evtchn.h>
+#include <xen/sys/gntdev.h>
+#include <xen/sys/privcmd.h>
 #include <xen/version.h>
 #include <xencall.h>
 #include <xentoollog.h>
@@ -165,10 +169,41 @@ static void xen_close(struct hv *hv)
 	hv->priv = NULL;
 }
 
+/*
+ * As the libraries make them on Linux. A map that the kernel does not take is tried again with the
+ * older request, which can do no more than the newer one. Not here: allocating memory of gntalloc,
+ * which is the keeper's, and everything that libxenctrl asks.
+ */
+static const struct need {
+	unsigned int caps;
+	unsigned long ioctl;
+} needs[] = {
+	{ HV_CAP_GRANT, IOCTL_PRIVCMD_HYPERCALL },
+	{ HV_CAP_GRANT, IOCTL_GNTDEV_MAP_GRANT_REF },
+	{ HV_CAP_GRANT, IOCTL_GNTDEV_UNMAP_GRANT_REF },
+	{ HV_CAP_GRANT, IOCTL_GNTDEV_GET_OFFSET_FOR_VADDR },
+	{ HV_CAP_EVTCHN, IOCTL_EVTCHN_BIND_INTERDOMAIN },
+	{ HV_CAP_EVTCHN, IOCTL_EVTCHN_UNBIND },
+	{ HV_CAP_EVTCHN, IOCTL_EVTCHN_NOTIFY },
+	{ HV_CAP_P2M, IOCTL_PRIVCMD_MMAPBATCH_V2 },
+	{ HV_CAP_P2M, IOCTL_PRIVCMD_MMAPBATCH },
+};
+
+#define NR_NEEDS (sizeof(needs) / sizeof(needs[0]))
+_Static_assert(NR_NEEDS <= sizeof(((struct hv_needs *)0)->ioctl) / sizeof(unsigned long), "room");
+
+static void xen_needs(unsigned int caps, struct hv_needs *out)
+{
+	for (size_t i = 0; i < NR_NEEDS; i++)
+		if (caps & needs[i].caps)
+			out->ioctl[out->nr_ioctl++] = needs[i].ioctl;
+}
+
 static const struct hv_ops xen_ops = {
 	.name = "xen",
 	.open = xen_open,
 	.close = xen_close,
+	.needs = xen_needs,
 	.gnt_map = xen_gnt_map,
 	.gnt_unmap = xen_gnt_unmap,
 	.gnt_copy = xen_gnt_copy,

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A worker that was taken over: what it tries, each in a process that was confined as a worker is.
+ * That a confined worker still does its work, test_daemon_life shows.
+ */
+#include "daemon/worker.h"
+#include "hv/hv.h"
+#include "hv/sim.h"
+#include "util/log.h"
+
+#include "check_main.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ALLOWED_REQUEST _IO('X', 1)
+#define OTHER_REQUEST _IO('X', 2)
+
+/* A stand-in for the one on Xen: a request of ioctl() and nothing else. */
+static void needs(unsigned int caps, struct hv_needs *out)
+{
+	if (caps & HV_CAP_GRANT)
+		out->ioctl[out->nr_ioctl++] = ALLOWED_REQUEST;
+}
+
+static const struct hv_ops ops = { .needs = needs };
+static pid_t stranger; /* a process that is none of the worker's business */
+static void *page;
+
+/* -- what a worker does: none of it ends the process -- */
+
+static void does_its_work(void)
+{
+	char *memory = malloc(1 << 20);
+	struct timespec now, moment = { .tv_nsec = 1000 };
+	void *map;
+
+	memset(memory, 1, 1 << 20);
+	memory = realloc(memory, 4 << 20);
+	memset(memory, 1, 4 << 20);
+	free(memory);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	nanosleep(&moment, NULL);
+	poll(NULL, 0, 1);
+	ioctl(-1, ALLOWED_REQUEST, 0);
+	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	munmap(map, 4096);
+	log_line(LOG_DEBUG, "from inside");
+}
+
+/* -- what it tries -- */
+
+static void try_open(void)
+{
+	syscall(SYS_open, "/etc/passwd", O_RDONLY);
+}
+
+static void try_openat(void)
+{
+	syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
+}
+
+static void try_openat2(void)
+{
+	syscall(SYS_openat2, AT_FDCWD, "/etc/passwd", NULL, 0);
+}
+
+static void try_exec(void)
+{
+	execl("/bin/true", "true", NULL);
+}
+
+static void try_execveat(void)
+{
+	syscall(SYS_execveat, AT_FDCWD, "/bin/true", NULL, NULL, 0);
+}
+
+static void try_socket(void)
+{
+	socket(AF_INET, SOCK_STREAM, 0);
+}
+
+static void try_connect(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = "/run/xvshim/control" };
+
+	connect(STDERR_FILENO, (struct sockaddr *)&addr, sizeof(addr));
+}
+
+/* A holder of itself: descriptors may come in with a message. */
+static void try_receive_descriptor(void)
+{
+	struct msghdr msg = { 0 };
+
+	recvmsg(STDERR_FILENO, &msg, 0);
+}
+
+static void try_fork(void)
+{
+	if (!syscall(SYS_fork))
+		_exit(0);
+}
+
+static void try_clone(void)
+{
+	if (!syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0))
+		_exit(0);
+}
+
+static void try_ptrace(void)
+{
+	ptrace(PTRACE_ATTACH, stranger, NULL, NULL);
+}
+
+static void try_read_memory(void)
+{
+	char byte;
+	struct iovec here = { &byte, 1 }, there = { &byte, 1 };
+
+	process_vm_readv(stranger, &here, 1, &there, 1, 0);
+}
+
+static void try_kill(void)
+{
+	kill(stranger, SIGKILL);
+}
+
+static void try_tgkill(void)
+{
+	syscall(SYS_tgkill, stranger, stranger, SIGKILL);
+}
+
+static void try_map_code(void)
+{
+	mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static void try_make_code(void)
+{
+	mprotect(page, 4096, PROT_READ | PROT_EXEC);
+}
+
+static void try_make_code_by_key(void)
+{
+	syscall(SYS_pkey_mprotect, page, 4096, PROT_READ | PROT_EXEC, -1);
+}
+
+static void try_ioctl(void)
+{
+	ioctl(-1, OTHER_REQUEST, 0);
+}
+
+static void try_terminal(void)
+{
+	ioctl(STDERR_FILENO, TIOCSTI, "x");
+}
+
+static void try_setuid(void)
+{
+	setuid(0);
+}
+
+static void try_prctl(void)
+{
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+static void try_limits(void)
+{
+	struct { uint64_t soft, hard; } none = { ~0ull, ~0ull };
+
+	syscall(SYS_prlimit64, 0, 0 /* RLIMIT_CPU */, &none, NULL);
+}
+
+static void try_seccomp(void)
+{
+	syscall(SYS_seccomp, 0, 0, NULL);
+}
+
+static void try_namespace(void)
+{
+	syscall(SYS_unshare, 0);
+}
+
+static void try_io_uring(void)
+{
+	syscall(SYS_io_uring_setup, 1, NULL);
+}
+
+/* The numbers of another ABI must be no way around the list. */
+static void try_x32(void)
+{
+	syscall(0x40000000 | SYS_open, "/etc/passwd", O_RDONLY);
+}
+
+struct attempt {
+	const char *name;
+	void (*make)(void);
+	long nr; /* the call that is reported; -1: the kernel ends the process without a word */
+};
+
+static const struct attempt attempts[] = {
+	{ "open", try_open, SYS_open },
+	{ "openat", try_openat, SYS_openat },
+	{ "openat2", try_openat2, SYS_openat2 },
+	{ "execve", try_exec, SYS_execve },
+	{ "execveat", try_execveat, SYS_execveat },
+	{ "socket", try_socket, SYS_socket },
+	{ "connect", try_connect, SYS_connect },
+	{ "recvmsg", try_receive_descriptor, SYS_recvmsg },
+	{ "fork", try_fork, SYS_fork },
+	{ "clone", try_clone, SYS_clone },
+	{ "ptrace", try_ptrace, SYS_ptrace },
+	{ "process_vm_readv", try_read_memory, SYS_process_vm_readv },
+	{ "kill", try_kill, SYS_kill },
+	{ "tgkill", try_tgkill, SYS_tgkill },
+	{ "mmap of code", try_map_code, SYS_mmap },
+	{ "mprotect to code", try_make_code, SYS_mprotect },
+	{ "pkey_mprotect", try_make_code_by_key, SYS_pkey_mprotect },
+	{ "ioctl", try_ioctl, SYS_ioctl },
+	{ "ioctl of a terminal", try_terminal, SYS_ioctl },
+	{ "setuid", try_setuid, SYS_setuid },
+	{ "prctl", try_prctl, SYS_prctl },
+	{ "prlimit64", try_limits, SYS_prlimit64 },
+	{ "seccomp", try_seccomp, SYS_seccomp },
+	{ "unshare", try_namespace, SYS_unshare },
+	{ "io_uring_setup", try_io_uring, SYS_io_uring_setup },
+	{ "open by x32", try_x32, -1 },
+};
+
+/* Runs in a process that is confined and has said so; what it said on its way out, or type 0. */
+static struct worker_msg run_confined(void (*what)(void), int *status)
+{
+	struct worker_msg msg = { 0 };
+	const char *step = "";
+	int pair[2];
+	pid_t pid;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		const struct sandbox box = { .ops = &ops, .caps = HV_CAP_GRANT, .sock = pair[1] };
+
+		if (sandbox_prepare() || sandbox_enter(&box, &step))
+			_exit(99);
+		what();
+		_exit(0);
+	}
+	close(pair[1]);
+	if (recv(pair[0], &msg, sizeof(msg), 0) != sizeof(msg))
+		msg.type = 0;
+	close(pair[0]);
+	ck_assert_int_eq(waitpid(pid, status, 0), pid);
+	return msg;
+}
+
+static void open_stage(void)
+{
+	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stranger = fork();
+	if (!stranger) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+}
+
+static void close_stage(void)
+{
+	/* Nobody did it before us. */
+	ck_assert_int_eq(kill(stranger, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(stranger, NULL, 0), stranger);
+	munmap(page, 4096);
+}
+
+START_TEST(work_goes_on)
+{
+	struct worker_msg msg;
+	int status;
+
+	msg = run_confined(does_its_work, &status);
+	ck_assert_msg(!msg.type, "system call %d was trapped", msg.error);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_eq(WEXITSTATUS(status), 0);
+}
+END_TEST
+
+START_TEST(attempt_ends_it)
+{
+	const struct attempt *a = &attempts[_i];
+	struct worker_msg msg;
+	int status;
+
+	msg = run_confined(a->make, &status);
+	if (a->nr < 0) {
+		ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS,
+			      "%s: status %x", a->name, status);
+		return;
+	}
+	ck_assert_msg(msg.type == WORKER_TRAPPED, "%s was let through", a->name);
+	ck_assert_int_eq(msg.error, a->nr);
+	ck_assert_int_eq(WEXITSTATUS(status), 128 + SIGSYS);
+}
+END_TEST
+
+/* A handle that was not opened for something has no request for it either. */
+static void request_without_caps(int *status)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		const struct sandbox box = { .ops = &ops, .caps = HV_CAP_P2M, .sock = -1,
+					     .holder = true };
+		const char *step;
+
+		if (sandbox_prepare() || sandbox_enter(&box, &step))
+			_exit(99);
+		ioctl(-1, ALLOWED_REQUEST, 0);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, status, 0), pid);
+}
+
+START_TEST(holder_makes_no_hypercall)
+{
+	int status;
+
+	request_without_caps(&status);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_eq(WEXITSTATUS(status), 128 + SIGSYS);
+}
+END_TEST
+
+/* Before the filter: what the kernel's own rules forbid this process already. */
+START_TEST(rights_are_gone)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		if (sandbox_prepare())
+			_exit(99);
+		if (prctl(PR_GET_DUMPABLE) || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+			_exit(1);
+		/* What root could have, this process cannot even see of itself. */
+		if (!getuid() || !geteuid())
+			_exit(2);
+		if (open("/proc/self/mem", O_RDWR) >= 0 || errno != EACCES)
+			_exit(3);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("confine");
+	TCase *tc = tcase_create("confine");
+
+	tcase_add_checked_fixture(tc, open_stage, close_stage);
+	tcase_add_test(tc, work_goes_on);
+	tcase_add_loop_test(tc, attempt_ends_it, 0, (int)(sizeof(attempts) / sizeof(attempts[0])));
+	tcase_add_test(tc, holder_makes_no_hypercall);
+	tcase_add_test(tc, rights_are_gone);
+	suite_add_tcase(suite, tc);
+	return check_main(suite);
+}
