@@ -12,7 +12,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +43,7 @@ static void needs(unsigned int caps, struct hv_needs *out)
 static const struct hv_ops ops = { .needs = needs };
 static pid_t stranger; /* a process that is none of the worker's business */
 static void *page;
+static bool started_as_root;
 
 /* -- what a worker does: none of it ends the process -- */
 
@@ -150,6 +153,12 @@ static void try_map_code(void)
 	mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
+/* Would not count against its limit. */
+static void try_shared_memory(void)
+{
+	mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
 static void try_make_code(void)
 {
 	mprotect(page, 4096, PROT_READ | PROT_EXEC);
@@ -237,6 +246,7 @@ static const struct attempt attempts[] = {
 	{ "kill", try_kill, SYS_kill },
 	{ "tgkill", try_tgkill, SYS_tgkill },
 	{ "mmap of code", try_map_code, SYS_mmap },
+	{ "mmap of shared memory", try_shared_memory, SYS_mmap },
 	{ "mprotect to code", try_make_code, SYS_mprotect },
 	{ "pkey_mprotect", try_make_code_by_key, SYS_pkey_mprotect },
 	{ "ioctl", try_ioctl, SYS_ioctl },
@@ -279,6 +289,7 @@ static struct worker_msg run_confined(void (*what)(void), int *status)
 
 static void open_stage(void)
 {
+	started_as_root = !geteuid();
 	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	stranger = fork();
 	if (!stranger) {
@@ -372,7 +383,55 @@ START_TEST(nothing_that_is_not_needed)
 }
 END_TEST
 
+static void *get(size_t len, int prot)
+{
+	return mmap(NULL, len, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+/* Its own memory, in pieces and at once; and addresses without end. */
+static void eat_memory(void)
+{
+	size_t had = 0;
+
+	if (get(1ull << 30, PROT_READ | PROT_WRITE) != MAP_FAILED)
+		_exit(1);
+	while (had <= 1ull << 30 && get(1 << 20, PROT_READ | PROT_WRITE) != MAP_FAILED)
+		had += 1 << 20;
+	if (had > 1ull << 30)
+		_exit(2);
+	if (had < 16 << 20) /* a worker has some use for it */
+		_exit(3);
+	if (get(1ull << 40, PROT_READ) != MAP_FAILED)
+		_exit(4);
+}
+
+START_TEST(memory_is_limited)
+{
+	struct worker_msg msg;
+	int status;
+
+	msg = run_confined(eat_memory, &status);
+	ck_assert_msg(!msg.type, "system call %d was trapped", msg.error);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 /* Before the filter: what the kernel's own rules forbid this process already. */
+static bool has_capabilities(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct set[_LINUX_CAPABILITY_U32S_3];
+	bool had_some = false;
+
+	if (syscall(SYS_capget, &header, set))
+		return true;
+	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+		had_some |= set[i].effective || set[i].permitted || set[i].inheritable;
+	for (int cap = 0; started_as_root && cap <= CAP_LAST_CAP; cap++)
+		had_some |= prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1;
+	return had_some;
+}
+
 START_TEST(rights_are_gone)
 {
 	pid_t pid = fork();
@@ -386,6 +445,8 @@ START_TEST(rights_are_gone)
 		/* What root could have, this process cannot even see of itself. */
 		if (!getuid() || !geteuid())
 			_exit(2);
+		if (has_capabilities())
+			_exit(4);
 		if (open("/proc/self/mem", O_RDWR) >= 0 || errno != EACCES)
 			_exit(3);
 		_exit(0);
@@ -405,6 +466,7 @@ int main(void)
 	tcase_add_loop_test(tc, attempt_ends_it, 0, (int)(sizeof(attempts) / sizeof(attempts[0])));
 	tcase_add_test(tc, holder_makes_no_hypercall);
 	tcase_add_loop_test(tc, nothing_that_is_not_needed, 0, 21);
+	tcase_add_test(tc, memory_is_limited);
 	tcase_add_test(tc, rights_are_gone);
 	suite_add_tcase(suite, tc);
 	return check_main(suite);

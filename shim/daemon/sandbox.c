@@ -14,16 +14,28 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define NOBODY 65534
+
+/*
+ * What a worker may have beyond what it has when everything is open. Tables of its size are had
+ * by then; a guest's p2m may still grow, 8 bytes of ours and a page of its own for 512 of its
+ * pages, of which a guest has 2^28 at most.
+ */
+#define MORE_DATA (64ull << 20)
+#define MORE_ADDRESSES (4ull << 30)
+
 #define NR(array) (sizeof(array) / sizeof((array)[0]))
 
 /*
@@ -80,6 +92,26 @@ static int limit(int resource, rlim_t value)
 	return setrlimit(resource, &lim) ? -errno : 0;
 }
 
+/*
+ * The bounding set and the ambient set are what a process gets capabilities back from by way of
+ * exec, which the filter refuses and no_new_privs makes useless; so an error is none here. Without
+ * root only what an administrator gave the service by name is there to be given up.
+ */
+static int drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	return syscall(SYS_capset, &header, none) ? -errno : 0;
+}
+
+static void empty_bounding_set(void)
+{
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+}
+
 /* Root, groups and the means to get anything back. */
 int sandbox_prepare(void)
 {
@@ -90,9 +122,13 @@ int sandbox_prepare(void)
 	rc = limit(RLIMIT_CORE, 0);
 	if (rc)
 		return rc;
+	empty_bounding_set();
 	if (!geteuid() && (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
 			   setresuid(NOBODY, NOBODY, NOBODY)))
 		return -errno;
+	rc = drop_capabilities();
+	if (rc)
+		return rc;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
 		return -errno;
 	return 0;
@@ -109,12 +145,18 @@ static int allow_ioctl(scmp_filter_ctx ctx, const struct hv_needs *needs)
 	return rc;
 }
 
-/* Memory may be had, but none that can be executed. */
+/* Memory may be had, but none that can be executed, and none that is shared with nobody: only
+ * private memory counts against the limit. */
 static int allow_memory(scmp_filter_ctx ctx)
 {
-	int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-				  SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	const struct scmp_arg_cmp no_code = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+	int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, no_code,
+				  SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, 0));
 
+	if (!rc)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, no_code,
+				      SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_TYPE | MAP_ANONYMOUS,
+					      MAP_PRIVATE | MAP_ANONYMOUS));
 	if (!rc)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
 				      SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
@@ -159,6 +201,27 @@ static int load_filter(const struct sandbox *box)
 }
 
 /*
+ * Private memory, and addresses of any kind: without the second, page tables alone could be made
+ * to fill the machine. A holder has the pages of a whole guest.
+ */
+static int limit_memory(const struct sandbox *box)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long long size, data;
+	int n, rc;
+
+	if (!f)
+		return -errno;
+	n = fscanf(f, "%llu %*u %*u %*u %*u %llu", &size, &data);
+	fclose(f);
+	if (n != 2)
+		return -EIO;
+	rc = limit(RLIMIT_DATA, data * page + MORE_DATA);
+	return rc || box->holder ? rc : limit(RLIMIT_AS, size * page + MORE_ADDRESSES);
+}
+
+/*
  * A holder takes some connections, a worker opens nothing; poll() looks at this limit too, so it is
  * not 0. A simulated machine has more open than that already.
  */
@@ -180,6 +243,8 @@ int sandbox_enter(const struct sandbox *box, const char **step)
 	rc = limit(RLIMIT_NPROC, 0);
 	if (!rc)
 		rc = limit_files();
+	if (!rc)
+		rc = limit_memory(box);
 	if (rc)
 		return rc;
 	*step = "signal";
