@@ -417,6 +417,52 @@ START_TEST(memory_is_limited)
 END_TEST
 
 /* Before the filter: what the kernel's own rules forbid this process already. */
+/* The seam's part of it, which on Xen the kernel does: another domain cannot be named. */
+static int map_first(struct hv *hv, struct sim_machine *m, uint16_t domid)
+{
+	pfn_t pfn;
+	mfn_t mfn;
+	gfn_t gfn;
+	void *va;
+	int rc, err = 0;
+
+	ck_assert_int_eq(sim_pages_alloc(m, domid, 1, &pfn), 0);
+	ck_assert_int_eq(sim_p2m(m, domid, pfn, &mfn), 0);
+	gfn.n = mfn.n;
+	rc = hv->ops->foreign_map(hv, domid, &gfn, 1, false, &va, &err);
+	if (!rc)
+		ck_assert_int_eq(hv->ops->foreign_unmap(hv, va, 1), 0);
+	sim_pages_free(m, domid, pfn, 1);
+	return rc ? rc : err;
+}
+
+START_TEST(no_other_domain)
+{
+	struct sim_config config = { .seed = 5 };
+	uint32_t port = 0;
+	struct sim_machine *m;
+	struct hv *hv;
+	int rc;
+
+	m = sim_machine_new(&config, &rc);
+	ck_assert_ptr_nonnull(m);
+	for (uint16_t domid = 0; domid < 3; domid++)
+		ck_assert_int_eq(sim_domain_add(m, domid, 64, false), 0);
+	hv = sim_hv_open(m, 0, HV_CAP_GRANT | HV_CAP_EVTCHN | HV_CAP_P2M, &rc);
+	ck_assert_ptr_nonnull(hv);
+	ck_assert_int_eq(map_first(hv, m, 2), 0);
+
+	ck_assert_int_eq(hv->ops->restrict_to(hv, 1), 0);
+	ck_assert_int_eq(hv->ops->restrict_to(hv, 2), -EINVAL);
+	ck_assert_int_eq(map_first(hv, m, 2), -EPERM);
+	ck_assert_int_eq(hv->ops->evtchn_bind(hv, 2, 1, &port), -EACCES);
+	ck_assert_int_eq(map_first(hv, m, 1), 0);
+	ck_assert_int_ne(hv->ops->evtchn_bind(hv, 1, 1, &port), -EACCES);
+	hv_close(hv);
+	sim_machine_free(m);
+}
+END_TEST
+
 static bool has_capabilities(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -466,6 +512,7 @@ int main(void)
 	tcase_add_loop_test(tc, attempt_ends_it, 0, (int)(sizeof(attempts) / sizeof(attempts[0])));
 	tcase_add_test(tc, holder_makes_no_hypercall);
 	tcase_add_loop_test(tc, nothing_that_is_not_needed, 0, 21);
+	tcase_add_test(tc, no_other_domain);
 	tcase_add_test(tc, memory_is_limited);
 	tcase_add_test(tc, rights_are_gone);
 	suite_add_tcase(suite, tc);

@@ -255,6 +255,10 @@ static int begin(struct holder *h, const struct holder_params *params)
 	if (!h->hv)
 		return rc;
 	hold_table_init(&h->table, h->hv, params->domid);
+	/* It has no right to hypercalls: this makes the guest's memory all that it can reach. */
+	rc = h->hv->ops->restrict_to(h->hv, params->domid);
+	if (rc && rc != -EOPNOTSUPP)
+		return rc;
 	rc = sandbox_prepare();
 	if (!rc)
 		rc = sandbox_enter(&box, &step);

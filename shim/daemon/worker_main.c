@@ -3,6 +3,7 @@
 #include "daemon/keeper.h"
 
 #include "session/session.h"
+#include "util/log.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -62,6 +63,16 @@ static unsigned int caps_of(const struct kdev *d)
 	return d->nodes.addressing == XVS_ADDRESSING_P2M ? caps | HV_CAP_P2M : caps;
 }
 
+/* Where the kernel cannot, the worker serves as one did before: the hypercalls are the larger hole. */
+static void name_no_other_domain(struct hv *hv, const struct kdev *d)
+{
+	int rc = hv->ops->restrict_to(hv, d->domid);
+
+	if (rc)
+		log_line(LOG_WARN, "%s: the worker may name other domains: %s", d->name,
+			 strerror(-rc));
+}
+
 static int open_session(struct kdev *d, bool resume, int *status_sock, struct session **s,
 			char *why, size_t size)
 {
@@ -93,6 +104,8 @@ static int open_session(struct kdev *d, bool resume, int *status_sock, struct se
 	rc = session_open(s, &params, why, size);
 	if (rc)
 		hv_close(params.hv);
+	else
+		name_no_other_domain(params.hv, d);
 	return rc;
 }
 

@@ -152,6 +152,12 @@ struct hv_ops {
 	void (*close)(struct hv *hv);
 
 	void (*needs)(unsigned int caps, struct hv_needs *needs);
+	/*
+	 * From now on the handle's event channels and foreign maps are of domid and of no other, for
+	 * as long as it is open. Not grants, and not what is mapped and bound already. -EOPNOTSUPP:
+	 * the kernel does not know how.
+	 */
+	int (*restrict_to)(struct hv *hv, uint16_t domid);
 
 	/* Grants for a device: no host mapping. Each element carries its status. */
 	int (*gnt_map)(struct hv *hv, struct hv_map_op *ops, unsigned int n);

@@ -267,6 +267,8 @@ static int sim_bind_locked(struct sim_hv *h, uint16_t domid, uint32_t remote, ui
 	struct sim_dom *d = sim_dom_live(sh, h->domid), *other = sim_dom_live(sh, domid);
 	struct sim_port *peer = sim_port_get(other, remote);
 
+	if (h->restricted && domid != h->only)
+		return -EACCES;
 	if (!d || !other)
 		return -ESRCH;
 	if (!peer || peer->state != SIM_PORT_UNBOUND || peer->remote != h->domid)

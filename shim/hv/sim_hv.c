@@ -140,6 +140,17 @@ static void sim_needs(unsigned int caps, struct hv_needs *needs)
 	needs->call[needs->nr_call++] = SYS_fcntl;
 }
 
+static int sim_restrict_to(struct hv *hv, uint16_t domid)
+{
+	struct sim_hv *h = sim_of(hv);
+
+	if (h->restricted && h->only != domid)
+		return -EINVAL;
+	h->restricted = true;
+	h->only = domid;
+	return 0;
+}
+
 static int sim_dom_info(struct hv *hv, uint16_t domid, struct hv_dominfo *info)
 {
 	int err = sim_enter(hv, SIM_OP_DOM_INFO);
@@ -201,6 +212,7 @@ static const struct hv_ops sim_hv_ops = {
 	.open = sim_open,
 	.close = sim_close,
 	.needs = sim_needs,
+	.restrict_to = sim_restrict_to,
 	.gnt_map = sim_gnt_map,
 	.gnt_unmap = sim_gnt_unmap,
 	.gnt_copy = sim_gnt_copy,

@@ -173,6 +173,9 @@ static int sim_want_all(struct sim_hv *h, const struct sim_want *w, uint16_t id,
 			       .granter = w->domid };
 	int err = d ? 0 : -ESRCH;
 
+	if ((w->kind == SIM_TRACK_FOREIGN || w->kind == SIM_TRACK_SELF) && h->restricted &&
+	    w->domid != h->only)
+		return -EPERM;
 	for (uint32_t i = 0; !err && i < n; i++) {
 		err = sim_want_one(h, d, w, t, i, &frame[i]);
 		if (w->err) {

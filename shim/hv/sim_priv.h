@@ -230,6 +230,8 @@ struct sim_hv {
 	struct sim_machine *m;
 	uint16_t domid;
 	uint16_t slot; /* SIM_SLOTS: not open */
+	bool restricted;
+	uint16_t only; /* the domain it is restricted to */
 };
 
 /* sim_machine.c */

@@ -14,6 +14,8 @@
 #include <xen/sys/privcmd.h>
 #include <xen/version.h>
 #include <xencall.h>
+#include <xenevtchn.h>
+#include <xenforeignmemory.h>
 #include <xentoollog.h>
 
 static void quiet_message(struct xentoollog_logger *logger, xentoollog_level level, int errnoval,
@@ -199,11 +201,25 @@ static void xen_needs(unsigned int caps, struct hv_needs *out)
 			out->ioctl[out->nr_ioctl++] = needs[i].ioctl;
 }
 
+/* The kernel checks both; a hypercall is not of its business, so it lets none through a descriptor
+ * that is restricted, and that one is left as it is. */
+static int xen_restrict_to(struct hv *hv, uint16_t domid)
+{
+	struct xen_priv *x = xen_priv(hv);
+
+	if (x->evtchn && xenevtchn_restrict(x->evtchn, domid))
+		return errno == ENOTTY ? -EOPNOTSUPP : -errno;
+	if (x->fmem && xenforeignmemory_restrict(x->fmem, domid))
+		return errno == ENOTTY ? -EOPNOTSUPP : -errno;
+	return 0;
+}
+
 static const struct hv_ops xen_ops = {
 	.name = "xen",
 	.open = xen_open,
 	.close = xen_close,
 	.needs = xen_needs,
+	.restrict_to = xen_restrict_to,
 	.gnt_map = xen_gnt_map,
 	.gnt_unmap = xen_gnt_unmap,
 	.gnt_copy = xen_gnt_copy,
