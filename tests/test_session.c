@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -519,6 +520,23 @@ START_TEST(hazard_16_one_entry_fails_for_good)
 }
 END_TEST
 
+/* Nothing of it is opened then: its parts are not looked at. */
+START_TEST(hazard_33_device_without_queues)
+{
+	static struct journal_data log;
+	struct xdev dev = { .device_id = VIRTIO_ID_BLOCK, .num_queues = 0 };
+	struct hv_dma dma = { .npages = 4096 };
+	struct journal journal = { .data = &log };
+	struct session_params p = { .dev = &dev, .dma = &dma, .journal = &journal, .name = "test" };
+	struct session *s;
+	char why[160] = "";
+
+	ck_assert_int_eq(session_open(&s, &p, why, sizeof(why)), -EOPNOTSUPP);
+	ck_assert_str_eq(why, "nested device has no queues");
+	ck_assert_ptr_null(s);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("session");
@@ -548,6 +566,7 @@ int main(void)
 
 	tcase_set_timeout(device, 120);
 	tcase_add_loop_test(device, hazard_33_device_returns_an_id_it_was_not_given, 0, 3);
+	tcase_add_test(device, hazard_33_device_without_queues);
 	tcase_add_test(device, hazard_34_device_returns_too_long_a_length);
 	tcase_add_test(device, hazard_35_device_hangs_at_reset);
 	suite_add_tcase(suite, device);

@@ -216,6 +216,10 @@ int session_open(struct session **out, const struct session_params *params, char
 		snprintf(why, size, "device type %u is not served", s->dev->device_id);
 		goto err_free;
 	}
+	if (!s->num_queues) { /* a device's word: whose turn it is would be divided by it */
+		snprintf(why, size, "nested device has no queues");
+		goto err_free;
+	}
 	rc = -ENOSPC;
 	if (params->dma->npages < session_dma_pages(s->dev)) {
 		snprintf(why, size, "too few DMA pages");
