@@ -123,6 +123,7 @@ int xvs_pci_take(const char *bdf, unsigned int flags, struct xvs_pci **pci, char
 
 err_give_back:
 	if (!there)
+		/* cppcheck-suppress nullPointer ; snprintf() takes NULL where the size is 0 */
 		xvs_pci_give_back(bdf, now, NULL, 0);
 	return refuse(rc, bdf, "cannot open it through UIO", why, size);
 }

@@ -31,6 +31,7 @@ static int map_data(struct journal *j, int fd)
 
 static void init_data(struct journal_data *d)
 {
+	/* The analyzer takes -errno for 0. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	d->version = JOURNAL_VERSION;
 	d->size = sizeof(*d);
 	for (unsigned int i = 0; i < JOURNAL_PINS; i++)
@@ -90,6 +91,7 @@ int journal_open(struct journal *j, const char *path)
 	rc = map_data(j, fd);
 	if (rc)
 		goto err_close;
+	/* The same. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	rc = j->data->magic ? -EINVAL : -ENODATA;
 	if (!data_valid(j->data))
 		goto err_unmap;

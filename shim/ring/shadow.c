@@ -150,7 +150,7 @@ static uint16_t add_indirect(struct shadow_ring *s, const struct shadow_seg *seg
 
 static uint16_t add_direct(struct shadow_ring *s, const struct shadow_seg *seg, unsigned int n)
 {
-	uint16_t head = s->free_head, id = head;
+	uint16_t head = s->free_head, id;
 	unsigned int count = 0, i = 0;
 	uint32_t len;
 

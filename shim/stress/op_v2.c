@@ -104,7 +104,7 @@ unsigned int op_transitive(struct worker *w)
 	struct table *t = table_of(w);
 	struct page mine = { 0 }, *page;
 	uint32_t gref;
-	void *va;
+	void *va = NULL;
 	int rc = 0;
 
 	w->n = 1;

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define BACK 0
-#define GUEST 3
+#define GUEST 3u
 #define BACK_PAGES 1024
 #define GUEST_PAGES 6144
 #define MAX_GRANTS 4096  /* fewer than pages: the table is what runs out */

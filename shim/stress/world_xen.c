@@ -269,7 +269,7 @@ static const struct stress_world template = {
 
 static int probe(struct xen_world *x, char *why, size_t size)
 {
-	struct hv_dominfo info;
+	struct hv_dominfo info = { 0 };
 	int rc = 0, domid;
 	struct hv *hv;
 
