@@ -103,7 +103,7 @@ unsigned int op_transitive(struct worker *w)
 {
 	struct table *t = table_of(w);
 	struct page mine = { 0 }, *page;
-	uint32_t gref;
+	uint32_t gref = 0;
 	void *va = NULL;
 	int rc = 0;
 
