@@ -88,6 +88,7 @@ START_TEST(addresses)
 	ck_assert_int_eq(parse_address("0x-1", &v), -EINVAL);
 	ck_assert_int_eq(parse_address("0x10000000000000000", &v), -EINVAL);
 	ck_assert_int_eq(parse_address("0x1g", &v), -EINVAL);
+	ck_assert_int_eq(parse_address("0x0x1", &v), -EINVAL); /* strtoull() takes a prefix itself */
 }
 END_TEST
 

@@ -113,12 +113,14 @@ int parse_device_path(const char *tail, uint16_t *domid, uint32_t *devid)
 
 int parse_address(const char *text, uint64_t *value)
 {
-	char *end;
+	size_t len;
 
 	if (text[0] != '0' || (text[1] != 'x' && text[1] != 'X'))
 		return parse_number(text, UINT64_MAX, value);
-	if (!isxdigit((unsigned char)text[2]) || strlen(text) > 18)
+	/* strtoull() by itself would take another 0x, and a sign */
+	len = strspn(text + 2, "0123456789abcdefABCDEF");
+	if (!len || len > 16 || text[2 + len])
 		return -EINVAL;
-	*value = strtoull(text + 2, &end, 16);
-	return *end ? -EINVAL : 0;
+	*value = strtoull(text + 2, NULL, 16);
+	return 0;
 }
