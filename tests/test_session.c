@@ -468,6 +468,31 @@ START_TEST(stopped_and_taken_up_again)
 }
 END_TEST
 
+/* A device that never agreed on features must not be started, whatever the file says. */
+START_TEST(hazard_49_damaged_record_of_the_driver)
+{
+	static const uint8_t lost[] = { VIRTIO_CONFIG_S_FEATURES_OK,
+					VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK };
+
+	up(NULL, NULL);
+	for (unsigned int i = 0; i < 3; i++) {
+		stage_io(&st, 0, 0, 4096, i);
+		stage_kill(&st);
+		if (i < 2)
+			atomic_fetch_and(&log_of()->driver_status, (uint32_t)~lost[i]);
+		else
+			log_of()->driver_features = 0;
+		stage_start(&st, true);
+		ck_assert(sim_guest_needs_reset(st.guest));
+		expect_reason("record is damaged");
+		ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+		ck_assert_int_eq(sim_guest_start(st.guest), 0);
+	}
+	stage_io(&st, 0, 0, 4096, 99);
+	stage_down(&st);
+}
+END_TEST
+
 /* -- shortages -- */
 
 START_TEST(hazard_16_40_map_runs_out_and_recovers)
@@ -575,6 +600,7 @@ int main(void)
 	tcase_add_test(dead, hazard_48_killed_at_every_call);
 	tcase_add_test(dead, hazard_48_killed_at_random_under_load);
 	tcase_add_test(dead, stopped_and_taken_up_again);
+	tcase_add_test(dead, hazard_49_damaged_record_of_the_driver);
 	suite_add_tcase(suite, dead);
 	return check_main(suite);
 }

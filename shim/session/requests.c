@@ -320,6 +320,19 @@ static int resume_queue(struct session *s, unsigned int index)
 	return 0;
 }
 
+/* Could op_status() and op_queue() have left it so? A device is not started from less. */
+static bool record_sound(const struct session *s)
+{
+	bool agreed = s->status & VIRTIO_CONFIG_S_FEATURES_OK;
+
+	if (agreed && !features_acceptable(s))
+		return false;
+	for (unsigned int i = 0; i < s->num_queues; i++)
+		if (s->log->queue[i].size && !agreed)
+			return false;
+	return agreed || !(s->status & VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
 int session_resume(struct session *s)
 {
 	uint32_t status = atomic_load(&s->log->driver_status);
@@ -329,6 +342,10 @@ int session_resume(struct session *s)
 	s->status = (uint8_t)status;
 	if (status & VIRTIO_CONFIG_S_NEEDS_RESET) {
 		s->broken = true;
+		return 0;
+	}
+	if (!record_sound(s)) {
+		session_break(s, "its record is damaged");
 		return 0;
 	}
 	if (status & VIRTIO_CONFIG_S_FEATURES_OK)
