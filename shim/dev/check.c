@@ -107,6 +107,12 @@ static int check_reset(struct xdev *dev)
 
 	check_lock(d);
 	d->regs->reset = true;
+	if (d->cfg.stepped) {
+		check_pass(d);
+		done = !d->regs->reset;
+		check_unlock(d);
+		return done ? 0 : -ETIMEDOUT;
+	}
 	check_unlock(d);
 	check_ring_bell(d);
 	for (;;) {
@@ -268,7 +274,8 @@ static void check_close(struct xdev *dev)
 	d->regs->stop = true;
 	check_unlock(d);
 	check_ring_bell(d);
-	pthread_join(d->thread, NULL);
+	if (!d->cfg.stepped)
+		pthread_join(d->thread, NULL);
 	check_free(d);
 }
 
@@ -327,6 +334,18 @@ void check_dev_fail(struct xdev *dev)
 	d->regs->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
 	check_raise(d, XDEV_IRQ_CONFIG);
 	check_unlock(d);
+}
+
+bool check_dev_step(struct xdev *dev, unsigned int pick)
+{
+	struct check_dev *d = check_of(dev);
+	bool done;
+
+	check_lock(d);
+	check_pass(d);
+	done = check_complete_one(d, pick);
+	check_unlock(d);
+	return done;
 }
 
 /* The disk is made large enough for the size at first; it may shrink and grow back. */
@@ -436,7 +455,7 @@ struct xdev *check_dev_open(const struct check_config *config, int *err)
 		check_net_config(d);
 	else
 		check_blk_config(d);
-	rc = -pthread_create(&d->thread, NULL, check_thread, d);
+	rc = d->cfg.stepped ? 0 : -pthread_create(&d->thread, NULL, check_thread, d);
 	if (!rc)
 		return &d->dev;
 err_free:

@@ -37,6 +37,7 @@ struct check_config {
 	bool readonly;
 	bool suppress; /* asks for no notifications while it is busy, as real devices do */
 	bool shuffle;  /* completes out of order */
+	bool stepped;  /* has no thread: works in check_dev_step() alone, and resets at once */
 	unsigned int delay_us;        /* from taking a request to completing it, at most */
 	unsigned int reset_delay_ms;  /* completes requests until then, late as it is */
 	unsigned int reset_timeout_ms; /* 1000 */
@@ -71,6 +72,12 @@ void check_dev_misbehave(struct xdev *dev, enum check_mischief what, unsigned in
 
 /* Paused it takes nothing and completes nothing, but resets. */
 void check_dev_pause(struct xdev *dev, bool pause);
+/*
+ * One step of a device that has no thread: it takes what it was notified of, then completes number
+ * pick, modulo, of the requests in flight. false: it had none. The same calls have the same effect
+ * every time.
+ */
+bool check_dev_step(struct xdev *dev, unsigned int pick);
 /* Says DEVICE_NEEDS_RESET, or a new size of the disk. */
 void check_dev_fail(struct xdev *dev);
 void check_dev_resize(struct xdev *dev, uint64_t sectors);

@@ -106,6 +106,8 @@ void check_net_config(struct check_dev *d);
 void check_net_complete(struct check_dev *d, struct check_req *tx);
 
 /* check_thread.c */
+void check_pass(struct check_dev *d);
+bool check_complete_one(struct check_dev *d, unsigned int pick);
 void *check_thread(void *arg);
 
 #endif

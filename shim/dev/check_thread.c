@@ -59,6 +59,20 @@ static void check_complete_due(struct check_dev *d, int64_t now)
 		check_complete(d, r);
 }
 
+bool check_complete_one(struct check_dev *d, unsigned int pick)
+{
+	struct check_req **at = &d->inflight, *r;
+
+	if (d->regs->violated || d->regs->paused || !d->regs->stats.inflight)
+		return false;
+	for (pick %= d->regs->stats.inflight; pick; pick--)
+		at = &(*at)->next;
+	r = *at;
+	*at = r->next;
+	check_complete(d, r);
+	return true;
+}
+
 static void check_forget(struct check_dev *d)
 {
 	while (d->inflight) {
@@ -95,7 +109,8 @@ static void check_do_reset(struct check_dev *d)
 	d->reset_at = 0;
 }
 
-static void check_pass(struct check_dev *d)
+/* Everything that can be done now; without a thread nothing completes by itself. */
+void check_pass(struct check_dev *d)
 {
 	struct check_regs *r = d->regs;
 
@@ -108,6 +123,8 @@ static void check_pass(struct check_dev *d)
 	for (unsigned int i = 0; i < d->dev.num_queues && !r->violated; i++)
 		if (r->queue[i].enabled && r->queue[i].kicked)
 			check_fetch(d, i);
+	if (d->cfg.stepped)
+		return;
 	check_complete_due(d, check_now());
 	/* Idle again: what came unannounced while notifications were unwanted. */
 	for (unsigned int i = 0; d->cfg.suppress && !d->inflight && i < d->dev.num_queues; i++)
