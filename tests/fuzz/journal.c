@@ -72,13 +72,14 @@ static void damage_queue(struct fuzz *f, struct journal_queue *q)
 	case 1:
 		q->last_avail = any_number(f);
 		break;
-	case 2:
-		atomic_store(&q->used, (uint32_t)fuzz_u8(f) << 16 | fuzz_u8(f));
-		if (fuzz_u8(f) & 1)
-			atomic_store(&q->used, any_number(f));
+	case 2: /* as if it had died while it published, where the guest's index is */
+		i &= 3;
+		atomic_store(&q->used, i << 16 | (atomic_load(&q->used) & 0xffff));
+		while (i--)
+			q->pub[i] = (struct journal_used){ any_number(f), any_number(f) };
 		break;
 	case 3:
-		q->pub[i] = (struct journal_used){ any_number(f), any_number(f) };
+		atomic_store(&q->used, any_number(f));
 		break;
 	default:
 		atomic_store(&q->inflight[i], 1u << 31 | any_number(f));
