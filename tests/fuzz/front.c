@@ -281,10 +281,14 @@ static void try_page(struct xvs_front *f)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct xenbus_device xbdev = { .nodename = "device/x/0", .otherend = "backend/x/0" };
+	static char pool[] = "pool,lazy", grant[] = "grant", p2m[] = "p2m,grant";
 	static struct xvs_front f;
+	static char *usual;
 	const char *what = NULL;
 	u8 form;
 
+	if (!usual)
+		usual = protection; /* the module's default */
 	input = (struct fuzz){ data, data + size };
 	form = fuzz_u8(&input);
 	memset(&f, 0, sizeof(f));
@@ -292,13 +296,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	front = &f;
 	honest = form & 1;
 	pv = form & 2;
-	protection = NULL;
+	protection = usual;
 	quiet = written = 0;
 	jiffies = 0;
 	FUZZ_CHECK(!xvs_negotiate_check(), "the defaults are refused");
 	if (form & 4)
-		protection = (char *)(uintptr_t)"pool,lazy";
-	addressing = (char *)(uintptr_t)(form & 8 ? "p2m,grant" : "grant");
+		protection = pool;
+	addressing = form & 8 ? p2m : grant;
 	if (xvs_negotiate(&f, &what)) {
 		FUZZ_CHECK(what, "refused without a reason");
 	} else {

@@ -171,6 +171,19 @@ static void restart(void)
 		world_start(features, queues);
 }
 
+/* The three descriptors as an indirect table, which may go over the edge of its page. */
+static void put_table(unsigned int queue, unsigned int first, const struct vring_desc d[3],
+		      unsigned int offset, bool keep)
+{
+	struct vring_desc table = { world_daddr(PAGE_TABLE, offset), 48, VRING_DESC_F_INDIRECT, 0 };
+
+	for (unsigned int i = 0; i < 3; i++, offset += 16)
+		world_write(PAGE_TABLE + offset / XVS_FRAME_SIZE, offset % XVS_FRAME_SIZE, &d[i],
+			    sizeof(d[i]));
+	table.addr |= keep ? XVS_DADDR_KEEP : 0;
+	world_desc(queue, first, &table);
+}
+
 /* A whole request of a disk, header, data and status, so that inputs need not find it. */
 static void batch(struct fuzz *f)
 {
@@ -179,7 +192,7 @@ static void batch(struct fuzz *f)
 	uint8_t form = fuzz_u8(f);
 	bool in = form & 1, keep = form & 2;
 	struct virtio_blk_outhdr hdr = { .type = in ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT,
-					 .sector = form >> 4 };
+					 .sector = form >> 4 & 3 };
 	struct vring_desc d[3] = {
 		{ world_daddr(PAGE_DATA, 256), 16, VRING_DESC_F_NEXT, 0 },
 		{ world_daddr(page, 1024), 512u << (form >> 2 & 3), VRING_DESC_F_NEXT, 0 },
@@ -189,10 +202,14 @@ static void batch(struct fuzz *f)
 	d[1].flags |= in ? VRING_DESC_F_WRITE : 0;
 	world_write(PAGE_DATA, 256, &hdr, sizeof(hdr));
 	for (unsigned int i = 0; i < 3; i++) {
-		d[i].next = (uint16_t)((first + i + 1) % WORLD_SIZE);
+		d[i].next = (uint16_t)(form & 64 ? i + 1 : (first + i + 1) % WORLD_SIZE);
 		d[i].addr |= keep ? XVS_DADDR_KEEP : 0;
-		world_desc(queue, first + i, &d[i]);
 	}
+	if (form & 64)
+		put_table(queue, first, d, form & 128 ? XVS_FRAME_SIZE - 32 : first * 48, keep);
+	else
+		for (unsigned int i = 0; i < 3; i++)
+			world_desc(queue, first + i, &d[i]);
 	world_push(queue, (uint16_t)first);
 }
 
@@ -268,6 +285,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t form = fuzz_u8(&f);
 	unsigned int steps = 0;
 
+	w.plain = form & 64;
 	world_begin(NULL);
 	features = (form & 1 ? WORLD_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) : 0) |
 		   (form & 2 ? WORLD_FEATURE(VIRTIO_RING_F_EVENT_IDX) : 0);

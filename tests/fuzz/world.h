@@ -61,7 +61,8 @@ static struct world {
 	struct hv_dma dma;
 	struct journal journal;
 	struct xdev *dev;
-	bool checking; /* it is the checking device */
+	struct xdev *checking[2]; /* what it may be; NULL: it is none of ours */
+	bool plain; /* to be the one without indirect descriptors and event index */
 	void (*hook)(void); /* called at each access to shared memory; may be NULL */
 	struct session *s;
 	struct session_params params;
@@ -183,7 +184,7 @@ static inline int world_open(bool resume)
 static inline void world_calm(void)
 {
 	sim_fault_clear(w.m);
-	for (unsigned int i = 0; i < CHECK_MISCHIEFS && w.checking; i++)
+	for (unsigned int i = 0; i < CHECK_MISCHIEFS && w.checking[0]; i++)
 		check_dev_misbehave(w.dev, (enum check_mischief)i, 0);
 }
 
@@ -335,9 +336,12 @@ static inline void make_world(struct xdev *dev)
 	FUZZ_CHECK(!rc, "domains: %s", strerror(-rc));
 	c.machine = w.m;
 	c.domid = WORLD_BACK;
-	w.checking = !dev;
-	w.dev = dev ? dev : check_dev_open(&c, &rc);
-	FUZZ_CHECK(w.dev, "device: %s", strerror(-rc));
+	for (unsigned int i = 0; i < 2 && !dev; i++) {
+		c.features = i ? 1ull << VIRTIO_BLK_F_FLUSH : 0;
+		w.checking[i] = check_dev_open(&c, &rc);
+		FUZZ_CHECK(w.checking[i], "device: %s", strerror(-rc));
+	}
+	w.dev = dev ? dev : w.checking[0];
 	w.keeper = sim_hv_open(w.m, WORLD_BACK, HV_CAP_GRANT | HV_CAP_DMA, &rc);
 	FUZZ_CHECK(w.keeper, "handle: %s", strerror(-rc));
 	rc = w.keeper->ops->dma_alloc(w.keeper, session_dma_pages(w.dev), &w.dma);
@@ -354,6 +358,8 @@ static inline void world_begin(struct xdev *dev)
 
 	if (!w.m)
 		make_world(dev);
+	if (!dev)
+		w.dev = w.checking[w.plain];
 	rewind_machine();
 	for (unsigned int i = 0; i < WORLD_PAGES; i++)
 		memset(world_page(i), 0, XVS_FRAME_SIZE);
@@ -420,7 +426,8 @@ static inline void world_drop(void)
 	close(w.ready_fd);
 	w.keeper->ops->dma_free(w.keeper, &w.dma);
 	hv_close(w.keeper);
-	w.dev->ops->close(w.dev);
+	for (unsigned int i = 0; i < 2 && w.checking[i]; i++)
+		w.checking[i]->ops->close(w.checking[i]);
 	sim_machine_free(w.m);
 	w = (struct world){ 0 };
 }
