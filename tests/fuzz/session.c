@@ -215,7 +215,7 @@ static void batch(struct fuzz *f)
 
 static void step(struct fuzz *f)
 {
-	unsigned int queue;
+	unsigned int queue, head;
 
 	switch (fuzz_below(f, OPS)) {
 	case OP_WRITE:
@@ -226,7 +226,8 @@ static void step(struct fuzz *f)
 		break;
 	case OP_PUSH:
 		queue = fuzz_below(f, WORLD_QUEUES);
-		world_push(queue, fuzz_u8(f) % (WORLD_SIZE + 1));
+		head = fuzz_u8(f) % (WORLD_SIZE + 2);
+		world_push(queue, (uint16_t)(head <= WORLD_SIZE ? head : fuzz_u16(f)));
 		break;
 	case OP_KICK:
 		sim_evtchn_send(w.m, WORLD_GUEST, w.port[fuzz_below(f, WORLD_QUEUES)]);
