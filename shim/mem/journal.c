@@ -301,6 +301,13 @@ int journal_recover(struct journal *j, struct hv *hv, const struct hv_dma *dma)
 	return rc;
 }
 
+static void count_refused(struct journal_data *d, const struct hv_unmap_op *op, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (op[i].status != HV_STATUS_OKAY && op[i].status != HV_STATUS_PENDING)
+			atomic_fetch_add(&d->leaked, 1);
+}
+
 /*
  * The operations must lie in DMA memory, which is what is being given back: a page of its own
  * is allocated for the purpose.
@@ -330,8 +337,16 @@ int journal_release_dma(struct journal *j, struct hv *hv)
 		n -= k;
 		atomic_store(&d->dma_pages, n);
 		rc = hv->ops->gnt_unmap(hv, op, k);
-		if (rc)
-			break;
+		count_refused(d, op, k);
+		if (!rc)
+			continue;
+		/* Those that it did not come to are still there for the next attempt. */
+		while (k && op[k - 1].status == HV_STATUS_PENDING) {
+			k--;
+			n++;
+		}
+		atomic_store(&d->dma_pages, n);
+		break;
 	}
 	hv->ops->dma_free(hv, &own);
 	return rc;
