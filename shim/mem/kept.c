@@ -27,22 +27,30 @@ int kept_open(struct kept *k, struct pins *pins, unsigned int max)
 	return -ENOMEM;
 }
 
-static void table_drop(struct kept *k, unsigned int i)
+/* One that cannot be unmapped stays, so that nobody takes it for gone. */
+static int table_drop(struct kept *k, unsigned int i)
 {
 	struct kept_table *t = &k->table[i];
+	int rc = k->pins->hv->ops->host_unmap(k->pins->hv, t->va, 1);
 
-	k->pins->hv->ops->host_unmap(k->pins->hv, t->va, 1);
+	if (rc)
+		return rc;
 	k->table_of[t->gref] = 0;
 	*t = k->table[--k->table_n];
 	if (i < k->table_n)
 		k->table_of[t->gref] = (uint16_t)(i + 1);
+	return 0;
 }
 
-static void tables_drop(struct kept *k, uint64_t before)
+static int tables_drop(struct kept *k, uint64_t before)
 {
-	for (unsigned int i = k->table_n; i--;)
-		if (k->table[i].last <= before)
-			table_drop(k, i);
+	int rc = 0, err;
+
+	for (unsigned int i = k->table_n; i--;) {
+		err = k->table[i].last <= before ? table_drop(k, i) : 0;
+		rc = rc ? rc : err;
+	}
+	return rc;
 }
 
 void kept_close(struct kept *k)
@@ -62,14 +70,14 @@ static void forget(struct kept *k, uint16_t pin)
 	k->n--;
 }
 
-void kept_reset(struct kept *k)
+int kept_reset(struct kept *k)
 {
 	for (uint16_t pin = 0; pin < JOURNAL_PINS && k->n; pin++)
 		if (k->is_kept[pin])
 			forget(k, pin);
 	memset(k->users, 0, sizeof(k->users));
-	tables_drop(k, UINT64_MAX);
 	k->full = false;
+	return tables_drop(k, UINT64_MAX);
 }
 
 void kept_forget_batch(struct kept *k, unsigned int from, unsigned int to)
@@ -110,7 +118,8 @@ int kept_drop(struct kept *k, uint64_t before, unsigned int left)
 	}
 	err = pins_unmap(k->pins);
 	rc = rc ? rc : err;
-	tables_drop(k, before);
+	err = tables_drop(k, before);
+	rc = rc ? rc : err;
 	return rc ? rc : n;
 }
 
@@ -127,8 +136,8 @@ const void *kept_table(struct kept *k, uint32_t gref, uint64_t batch)
 		k->table[at - 1].last = batch;
 		return k->table[at - 1].va;
 	}
-	if (k->table_n == KEPT_TABLES_MAX) /* tables of this batch were read already */
-		tables_drop(k, UINT64_MAX);
+	if (k->table_n == KEPT_TABLES_MAX && tables_drop(k, UINT64_MAX))
+		return NULL; /* otherwise: tables of this batch were read already */
 	if (k->pins->hv->ops->host_map(k->pins->hv, k->pins->domid, &gref, 1, false, &va))
 		return NULL;
 	t = &k->table[k->table_n++];

@@ -51,8 +51,8 @@ struct kept {
 int kept_open(struct kept *k, struct pins *pins, unsigned int max);
 /* Tables are unmapped; the pins are the caller's to unmap, before or after. */
 void kept_close(struct kept *k);
-/* Every pin was unmapped: nothing is kept any more. Unmaps the tables. */
-void kept_reset(struct kept *k);
+/* Every pin was unmapped: nothing is kept any more. Unmaps the tables; an error: not all of them. */
+int kept_reset(struct kept *k);
 
 /* The pin of a reference, or PIN_NONE. */
 static inline uint16_t kept_find(const struct kept *k, uint32_t gref)

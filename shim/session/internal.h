@@ -142,6 +142,8 @@ static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
 
 /* session.c: the device is broken by the guest or by itself. Quiesces it, lets go of all. */
 void session_break(struct session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Nothing of it is the guest's doing: another worker has to go on from the journal. */
+void session_give_up(struct session *s, int rc, const char *what);
 /* Stops the device and lets go of every page but the control page. 0 or -ETIMEDOUT. */
 /* forget: the chains in flight are gone for good (a reset), not to be resumed. */
 int session_quiesce(struct session *s, bool forget);

@@ -348,7 +348,7 @@ int session_p2m_map_ring(struct session *s, const struct gref_range *range, bool
 		count_fault(s, P2M_FAULT_REFUSED);
 	else if (!same_frames(s, range->gref, gfn, range->npages))
 		rc = -EAGAIN;
-	if (rc)
-		ops->foreign_unmap(s->hv, *va, range->npages);
+	if (rc && ops->foreign_unmap(s->hv, *va, range->npages))
+		session_give_up(s, -EIO, "a ring cannot be unmapped");
 	return rc;
 }

@@ -72,13 +72,18 @@ static int map_part(struct session *s, struct ring_map *m, uint64_t daddr, uint3
 	return 0;
 }
 
+/* What cannot be unmapped goes with this process, and until then nobody says that it is. */
 static void unmap_parts(struct session *s, struct squeue *q)
 {
 	for (unsigned int i = 0; i < 3; i++) {
+		int rc = 0;
+
 		if (q->map[i].npages && s->p2m)
-			s->hv->ops->foreign_unmap(s->hv, q->map[i].va, q->map[i].npages);
+			rc = s->hv->ops->foreign_unmap(s->hv, q->map[i].va, q->map[i].npages);
 		else if (q->map[i].npages)
-			s->hv->ops->host_unmap(s->hv, q->map[i].va, q->map[i].npages);
+			rc = s->hv->ops->host_unmap(s->hv, q->map[i].va, q->map[i].npages);
+		if (rc)
+			session_give_up(s, rc, "a ring cannot be unmapped");
 		q->map[i] = (struct ring_map){ 0 };
 	}
 }

@@ -239,6 +239,9 @@ bool session_serve_control(struct session *s)
 	result = carry_out(s, &req);
 	s->replay = false;
 	session_keep_status(s);
+	/* Not while pages may be mapped that the answer says are not; the next worker does it. */
+	if (s->fatal)
+		return true;
 	control_answer(&s->ctrl, &req, result, s->status);
 	s->hv->ops->evtchn_notify(s->hv, s->ctrl_port);
 	if (s->status != before && s->p.on_status)

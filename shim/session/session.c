@@ -65,7 +65,8 @@ int session_quiesce(struct session *s, bool forget)
 	if (rc)
 		return rc;
 	rc = pins_unmap_all(&s->pins);
-	kept_reset(&s->kept);
+	if (kept_reset(&s->kept))
+		session_give_up(s, -EIO, "an indirect table cannot be unmapped");
 	atomic_store(&s->st->kept, 0);
 	if (rc && journal_live(s->p.journal))
 		return rc; /* still mapped and on record: the keeper's to finish */
@@ -79,7 +80,14 @@ int session_quiesce(struct session *s, bool forget)
 	forget_refs(s);
 	atomic_store(&s->st->inflight, 0);
 	s->shortage = false;
-	return 0;
+	return s->fatal;
+}
+
+void session_give_up(struct session *s, int rc, const char *what)
+{
+	if (!s->fatal)
+		log_limited(&s->limit, LOG_WARN, "%s: %s: %s", s->p.name, what, strerror(-rc));
+	s->fatal = rc;
 }
 
 static void keep_reason(struct session_stats *st, const char *reason)
