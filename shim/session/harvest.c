@@ -69,7 +69,7 @@ static void publish_queue(struct session *s, struct squeue *q)
 		atomic_store_explicit(&log->inflight[log->pub[i].id], 0, memory_order_relaxed);
 	atomic_store_explicit(&log->used, q->ring.used_idx, memory_order_release);
 	if (guest_ring_wants_event(&q->ring, old)) {
-		s->hv->ops->evtchn_notify(s->hv, q->port);
+		session_notify(s, q->port);
 		stat_add(&s->st->guest_notifies, 1);
 	}
 }

@@ -243,7 +243,7 @@ bool session_serve_control(struct session *s)
 	if (s->fatal)
 		return true;
 	control_answer(&s->ctrl, &req, result, s->status);
-	s->hv->ops->evtchn_notify(s->hv, s->ctrl_port);
+	session_notify(s, s->ctrl_port);
 	if (s->status != before && s->p.on_status)
 		s->p.on_status(s->p.arg, s->status);
 	return true;

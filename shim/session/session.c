@@ -90,6 +90,15 @@ void session_give_up(struct session *s, int rc, const char *what)
 	s->fatal = rc;
 }
 
+void session_notify(struct session *s, uint32_t port)
+{
+	int rc = s->hv->ops->evtchn_notify(s->hv, port);
+
+	/* The next worker notifies everybody when it begins. */
+	if (rc)
+		session_give_up(s, rc, "the guest cannot be notified");
+}
+
 static void keep_reason(struct session_stats *st, const char *reason)
 {
 	atomic_fetch_add(&st->reason_seq, 1);
@@ -119,7 +128,7 @@ void session_break(struct session *s, const char *fmt, ...)
 	if (rc)
 		s->fatal = rc;
 	control_set_status(&s->ctrl, s->status);
-	s->hv->ops->evtchn_notify(s->hv, s->ctrl_port);
+	session_notify(s, s->ctrl_port);
 }
 
 static void lay_out(struct session *s)
@@ -168,8 +177,8 @@ static void notify_all(struct session *s)
 {
 	for (unsigned int i = 0; i < s->num_queues; i++)
 		if (s->queue[i].enabled)
-			s->hv->ops->evtchn_notify(s->hv, s->queue[i].port);
-	s->hv->ops->evtchn_notify(s->hv, s->ctrl_port);
+			session_notify(s, s->queue[i].port);
+	session_notify(s, s->ctrl_port);
 }
 
 static int start_service(struct session *s, char *why, size_t size)
@@ -362,8 +371,10 @@ static void adapt_poll(struct session *s, uint64_t waited)
 
 static void unmask(struct session *s, uint32_t port, bool *masked)
 {
-	if (*masked)
-		s->hv->ops->evtchn_unmask(s->hv, port);
+	int rc = *masked ? s->hv->ops->evtchn_unmask(s->hv, port) : 0;
+
+	if (rc)
+		session_give_up(s, rc, "an event channel cannot be unmasked");
 	*masked = false;
 }
 
@@ -398,8 +409,9 @@ static void disarm(struct session *s)
 static void take_events(struct session *s)
 {
 	uint32_t port;
+	int rc;
 
-	while (s->hv->ops->evtchn_pending(s->hv, &port) == 1) {
+	while ((rc = s->hv->ops->evtchn_pending(s->hv, &port)) == 1) {
 		bool known = port == s->ctrl_port;
 
 		if (known)
@@ -414,6 +426,8 @@ static void take_events(struct session *s)
 		if (!known) /* of a queue that was disabled meanwhile */
 			s->hv->ops->evtchn_unmask(s->hv, port);
 	}
+	if (rc < 0)
+		session_give_up(s, rc, "events cannot be read");
 }
 
 static void take_irq(struct session *s)
@@ -429,7 +443,7 @@ static void take_irq(struct session *s)
 			return;
 		}
 		session_update_config(s);
-		s->hv->ops->evtchn_notify(s->hv, s->ctrl_port);
+		session_notify(s, s->ctrl_port);
 	}
 }
 
@@ -443,6 +457,10 @@ static bool wait_events(struct session *s, int stop_fd, int timeout)
 		{ .fd = s->p2m ? s->p.holder_fd : -1 },
 	};
 
+	if (fd[1].fd < 0 || fd[2].fd < 0) { /* it would sleep for ever */
+		session_give_up(s, -EBADF, "events cannot be waited for");
+		return false;
+	}
 	if (poll(fd, 4, timeout) < 0)
 		return false;
 	/* Nobody holds the pages any more that the device may write: it must be reset. */
@@ -470,6 +488,8 @@ static bool idle(struct session *s, int stop_fd)
 	if (s->shortage)
 		timeout = RETRY_MS;
 	arm(s);
+	if (s->fatal)
+		return false;
 	if (work_pending(s))
 		timeout = 0; /* it came meanwhile; whoever wants us to stop is heard all the same */
 	start = now_us();
