@@ -78,9 +78,8 @@ static bool make_room(struct client *c, size_t more)
 	return true;
 }
 
-void client_send(struct client *c, json_object *o)
+static void send_line(struct client *c, const char *text)
 {
-	const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
 	size_t len = strlen(text);
 
 	if (!c->broken && make_room(c, len + 1)) {
@@ -93,39 +92,55 @@ void client_send(struct client *c, json_object *o)
 		c->broken = true;
 		ev_feed_event(c->keeper->loop, &c->io, EV_READ);
 	}
+}
+
+/* Drops the reference. instead: where there is no memory for it; NULL: nothing is sent then. */
+static void send_object(struct client *c, json_object *o, const char *instead)
+{
+	const char *text = NULL;
+
+	if (object_complete())
+		text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+	text = text ? text : instead;
+	if (text)
+		send_line(c, text);
 	json_object_put(o);
 }
 
 void client_progress(struct client *c, const char *text)
 {
-	json_object *o = json_object_new_object();
+	json_object *o = object_new();
 
-	json_object_object_add(o, "progress", json_object_new_string(text));
-	client_send(c, o);
+	object_add(o, "progress", json_object_new_string(text));
+	send_object(c, o, NULL);
 }
 
 static void finish(struct client *c, json_object *o)
 {
 	c->busy = false;
 	ev_timer_again(c->keeper->loop, &c->idle);
-	client_send(c, o);
+	send_object(c, o, "{\"ok\":false,\"error\":\"xvshimd is out of memory\"}");
 }
 
 void client_fail(struct client *c, const char *text)
 {
-	json_object *o = json_object_new_object();
+	json_object *o = object_new();
 
-	json_object_object_add(o, "ok", json_object_new_boolean(false));
-	json_object_object_add(o, "error", json_object_new_string(text));
+	object_add(o, "ok", json_object_new_boolean(false));
+	object_add(o, "error", json_object_new_string(text));
 	finish(c, o);
 }
 
 void client_ok(struct client *c, json_object *o)
 {
-	if (!o)
-		o = json_object_new_object();
-	json_object_object_add(o, "ok", json_object_new_boolean(true));
-	finish(c, o);
+	if (o) {
+		object_add(o, "ok", json_object_new_boolean(true));
+		finish(c, o);
+		return;
+	}
+	c->busy = false;
+	ev_timer_again(c->keeper->loop, &c->idle);
+	send_line(c, "{\"ok\":true}");
 }
 
 void client_set_busy(struct client *c)

@@ -8,6 +8,7 @@
 #define XVS_DAEMON_CONTROL_H
 
 #include "daemon/keeper.h"
+#include "daemon/object.h"
 
 #include <json-c/json.h>
 
@@ -20,10 +21,9 @@ struct client;
 int control_socket_open(struct keeper *k, char *why, size_t size);
 void control_socket_close(struct keeper *k);
 
-/* Sends one object and drops the reference. */
-void client_send(struct client *c, json_object *o);
 void client_progress(struct client *c, const char *text);
-/* The last line of an answer; after it the next request is read. */
+/* The last line of an answer; after it the next request is read. o NULL: nothing but ok. One that
+ * there was no memory for becomes a failure. */
 void client_fail(struct client *c, const char *text);
 void client_ok(struct client *c, json_object *o);
 /* A request that goes on; client_ok or client_fail will follow. */

@@ -162,7 +162,13 @@ static void attach_step(struct job *job, struct kdev *d)
 	}
 	attach_progress(job, d);
 	if (connected(d) && (driver_status(d) & VIRTIO_CONFIG_S_DRIVER_OK)) {
-		job_end(job, NULL, report_device(d, false));
+		json_object *answer = report_device(d, false);
+
+		if (!object_complete()) { /* it is attached, if there is no memory to say more */
+			json_object_put(answer);
+			answer = NULL;
+		}
+		job_end(job, NULL, answer);
 	} else if (connected(d) && (job->late || driver_status(d) & VIRTIO_CONFIG_S_FAILED)) {
 		no_driver(job, d, job->why, sizeof(job->why));
 		undo(job, d);

@@ -12,12 +12,12 @@
 
 static void add_text(json_object *o, const char *key, const char *text)
 {
-	json_object_object_add(o, key, json_object_new_string(text));
+	object_add(o, key, json_object_new_string(text));
 }
 
 static void add_number(json_object *o, const char *key, uint64_t n)
 {
-	json_object_object_add(o, key, json_object_new_uint64(n));
+	object_add(o, key, json_object_new_uint64(n));
 }
 
 static void add_double(json_object *o, const char *key, double v)
@@ -25,7 +25,7 @@ static void add_double(json_object *o, const char *key, double v)
 	char text[32];
 
 	snprintf(text, sizeof(text), "%.2f", v);
-	json_object_object_add(o, key, json_object_new_double_s(v, text));
+	object_add(o, key, json_object_new_double_s(v, text));
 }
 
 #define ADD(field) add_number(o, #field, atomic_load_explicit(&s->field, memory_order_relaxed))
@@ -53,7 +53,7 @@ static void add_reason(json_object *o, struct session_stats *s)
 static json_object *report_counters(struct journal *j)
 {
 	struct session_stats *s = &j->data->stats;
-	json_object *o = json_object_new_object();
+	json_object *o = object_new();
 	uint64_t batches = atomic_load(&s->batches);
 
 	ADD(batches);
@@ -124,7 +124,7 @@ static void add_modes(json_object *o, const struct kdev *d)
 
 json_object *report_device(struct kdev *d, bool counters)
 {
-	json_object *o = json_object_new_object();
+	json_object *o = object_new();
 	char name[64];
 
 	domain_name(d->keeper->hv, d->domid, name, sizeof(name));
@@ -147,18 +147,18 @@ json_object *report_device(struct kdev *d, bool counters)
 	add_text(o, "held", d->held);
 	if (d->journal.data) {
 		add_number(o, "epoch", atomic_load(&d->journal.data->epoch));
-		json_object_object_add(o, "counters", report_counters(&d->journal));
+		object_add(o, "counters", report_counters(&d->journal));
 	}
 	return o;
 }
 
 json_object *report_trace(struct kdev *d)
 {
-	json_object *o = report_device(d, false), *list = json_object_new_array(), *e;
+	json_object *o = report_device(d, false), *list = object_new_list(), *e;
 	struct session_stats *s;
 	char text[32];
 
-	json_object_object_add(o, "trace", list);
+	object_add(o, "trace", list);
 	if (!d->journal.data)
 		return o;
 	s = &d->journal.data->stats;
@@ -167,7 +167,7 @@ json_object *report_trace(struct kdev *d)
 
 		if (!t.len)
 			continue;
-		e = json_object_new_object();
+		e = object_new();
 		snprintf(text, sizeof(text), "0x%016llx", (unsigned long long)t.daddr);
 		add_text(e, "daddr", text);
 		snprintf(text, sizeof(text), "0x%llx", (unsigned long long)t.maddr);
@@ -175,7 +175,7 @@ json_object *report_trace(struct kdev *d)
 		add_number(e, "len", t.len);
 		add_number(e, "queue", t.queue);
 		add_text(e, "access", t.writable ? "device writes" : "device reads");
-		json_object_array_add(list, e);
+		object_append(list, e);
 	}
 	return o;
 }
@@ -208,7 +208,7 @@ static uint64_t rss_kib(void)
 
 json_object *report_daemon(struct keeper *k)
 {
-	json_object *o = json_object_new_object();
+	json_object *o = object_new();
 	char text[128];
 
 	add_number(o, "pid", (uint64_t)getpid());

@@ -107,11 +107,11 @@ struct kdev *device_named(struct keeper *k, json_object *request, char *why, siz
 static json_object *report_matching(struct keeper *k, int domid, const char *source,
 				    json_object *(*report)(struct kdev *d))
 {
-	json_object *list = json_object_new_array();
+	json_object *list = object_new_list();
 
 	for (struct kdev *d = k->devices; d; d = d->hh.next)
 		if (matches(d, domid, source))
-			json_object_array_add(list, report(d));
+			object_append(list, report(d));
 	return list;
 }
 
@@ -143,21 +143,21 @@ static void answer_devices(struct keeper *k, struct client *c, json_object *requ
 					 "that domain has no device (xvshim list)");
 		return;
 	}
-	answer = json_object_new_object();
+	answer = object_new();
 	if (report == report_long)
-		json_object_object_add(answer, "daemon", report_daemon(k));
-	json_object_object_add(answer, "devices", list);
+		object_add(answer, "daemon", report_daemon(k));
+	object_add(answer, "devices", list);
 	client_ok(c, answer);
 }
 
 static void do_ping(struct keeper *k, struct client *c, json_object *request)
 {
-	json_object *answer = json_object_new_object();
+	json_object *answer = object_new();
 
 	(void)k;
 	(void)request;
-	json_object_object_add(answer, "version", json_object_new_string(PACKAGE_VERSION));
-	json_object_object_add(answer, "pid", json_object_new_int(getpid()));
+	object_add(answer, "version", json_object_new_string(PACKAGE_VERSION));
+	object_add(answer, "pid", json_object_new_int(getpid()));
 	client_ok(c, answer);
 }
 

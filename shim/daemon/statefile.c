@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A small JSON file beside each journal: what the next keeper must know of a device. */
 #include "daemon/keeper.h"
+#include "daemon/object.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,14 +14,14 @@
 
 static json_object *describe(const struct kdev *d)
 {
-	json_object *o = json_object_new_object();
+	json_object *o = object_new();
 
-	json_object_object_add(o, "version", json_object_new_int(STATEFILE_VERSION));
-	json_object_object_add(o, "domid", json_object_new_int(d->domid));
-	json_object_object_add(o, "devid", json_object_new_int((int)d->devid));
-	json_object_object_add(o, "identity", json_object_new_string(d->identity));
-	json_object_object_add(o, "source", json_object_new_string(d->src.text));
-	json_object_object_add(o, "earlier", json_object_new_string(d->src.earlier));
+	object_add(o, "version", json_object_new_int(STATEFILE_VERSION));
+	object_add(o, "domid", json_object_new_int(d->domid));
+	object_add(o, "devid", json_object_new_int((int)d->devid));
+	object_add(o, "identity", json_object_new_string(d->identity));
+	object_add(o, "source", json_object_new_string(d->src.text));
+	object_add(o, "earlier", json_object_new_string(d->src.earlier));
 	return o;
 }
 
@@ -44,6 +45,7 @@ int statefile_write(const struct kdev *d)
 {
 	char path[RUN_PATH_SIZE], fresh[RUN_PATH_SIZE + 4];
 	json_object *o;
+	const char *text;
 	int fd, rc;
 
 	keeper_path(d->keeper, path, d, "json");
@@ -52,7 +54,8 @@ int statefile_write(const struct kdev *d)
 	if (fd < 0)
 		return -errno;
 	o = describe(d);
-	rc = write_all(fd, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+	text = object_complete() ? json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN) : NULL;
+	rc = text ? write_all(fd, text) : -ENOMEM;
 	json_object_put(o);
 	close(fd);
 	if (!rc && rename(fresh, path))
