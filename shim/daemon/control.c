@@ -277,8 +277,10 @@ int control_socket_open(struct keeper *k, char *why, size_t size)
 	mode_t old;
 	int rc;
 
-	if (!control)
+	if (!control) {
+		snprintf(why, size, "out of memory");
 		return -ENOMEM;
+	}
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/control", k->conf.run_dir);
 	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	unlink(addr.sun_path);

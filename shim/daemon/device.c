@@ -436,5 +436,9 @@ void kdev_free(struct kdev *d)
 	ev_timer_stop(k->loop, &d->timer);
 	ev_timer_stop(k->loop, &d->retry);
 	HASH_DEL(k->devices, d);
+	if (!d->hh.tbl) { /* there was no memory for it */
+		free(d);
+		return NULL;
+	}
 	free(d);
 }

@@ -26,6 +26,8 @@
 #include "util/log.h"
 
 #include <ev.h>
+/* Otherwise it ends the process when there is no memory. */
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 struct keeper;

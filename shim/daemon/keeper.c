@@ -276,7 +276,12 @@ static int watch_store(struct keeper *k, char *why, size_t size)
 		snprintf(why, size, "the store refused a watch: %s", strerror(-rc));
 		return rc;
 	}
-	ev_io_init(&k->store_io, on_store, ops->store_fd(k->hv), EV_READ);
+	rc = ops->store_fd(k->hv);
+	if (rc < 0) {
+		snprintf(why, size, "the store cannot be listened to: %s", strerror(-rc));
+		return rc;
+	}
+	ev_io_init(&k->store_io, on_store, rc, EV_READ);
 	k->store_io.data = k;
 	ev_io_start(k->loop, &k->store_io);
 	return 0;
