@@ -160,6 +160,7 @@ int kdev_end_holder(struct kdev *d, char *why, size_t size);
 int kdev_sync(struct kdev *d);
 int kdev_remove_nodes(struct kdev *d);
 void node_remove_empty(struct hv *hv, const char *dir);
-void kdev_domain_identity(struct hv *hv, uint16_t domid, char *identity, size_t size);
+/* Empty where there is none. An error: the store did not say. */
+int kdev_domain_identity(struct hv *hv, uint16_t domid, char *identity, size_t size);
 
 #endif

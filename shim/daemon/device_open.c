@@ -137,10 +137,23 @@ int kdev_read_allow(struct kdev *d, char *why, size_t size)
 	return nodes_read_allow(d->keeper->hv, d->be, &d->allow, why, size);
 }
 
+/* Of one that is new. A file that names the wrong domain would have the next keeper remove it. */
+static int read_identity(struct kdev *d)
+{
+	int rc = 0;
+
+	if (!d->adopted)
+		rc = kdev_domain_identity(d->keeper->hv, d->domid, d->identity,
+					  sizeof(d->identity));
+	return rc ? fail(d, rc, "the store refused the domain's 'vm'") : 0;
+}
+
 int kdev_open(struct kdev *d)
 {
 	int rc = kdev_read_allow(d, d->error, sizeof(d->error));
 
+	if (!rc)
+		rc = read_identity(d);
 	if (!rc)
 		rc = open_source(d);
 	if (!rc)

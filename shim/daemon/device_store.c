@@ -14,14 +14,17 @@
  * The uuid path that the toolstack gave the domain. A domain number may be used again; this
  * is not (hazard 29).
  */
-void kdev_domain_identity(struct hv *hv, uint16_t domid, char *identity, size_t size)
+int kdev_domain_identity(struct hv *hv, uint16_t domid, char *identity, size_t size)
 {
 	char dir[PATH_SIZE], value[NODE_MAX + 1];
+	int rc;
 
 	snprintf(dir, sizeof(dir), "/local/domain/%u", domid);
-	if (node_get(hv, dir, "vm", value))
+	rc = node_get(hv, dir, "vm", value);
+	if (rc)
 		value[0] = '\0';
 	snprintf(identity, size, "%.*s", (int)size - 1, value);
+	return rc == -ENOENT || rc == -EMSGSIZE ? 0 : rc;
 }
 
 static int sync_error(struct kdev *d)

@@ -145,6 +145,8 @@ static void on_patrol(struct ev_loop *loop, ev_timer *timer, int events)
 	for (struct kdev *d = k->devices; d; d = d->hh.next)
 		if (!d->watched || d->fe_state == XB_UNKNOWN || keeper_domain_gone(k, d->domid))
 			kdev_mark(d);
+	if (k->rescan)
+		keeper_kick(k);
 }
 
 /* -- beginning and end -- */
@@ -316,7 +318,9 @@ int keeper_open(struct keeper *k, const struct conf *conf, const struct hv_ops *
 	if (rc)
 		goto err_close;
 	start_loop(k);
-	leftover_adopt(k);
+	rc = leftover_adopt(k, why, size);
+	if (rc)
+		goto err_close;
 	for (struct kdev *d = k->devices; d; d = d->hh.next)
 		keeper_watch(d);
 	rc = watch_store(k, why, size);

@@ -75,8 +75,9 @@ void keeper_on_watch(void *arg, const char *path, const char *token);
 void keeper_scan_store(struct keeper *k);
 void keeper_watch(struct kdev *d);
 void keeper_unwatch(struct kdev *d);
-/* Takes up what an earlier keeper left in the run directory. */
-void leftover_adopt(struct keeper *k);
+/* Takes up what an earlier keeper left in the run directory. All of it, or there is no keeper: what
+ * is not known would be taken for a device that is new. */
+int leftover_adopt(struct keeper *k, char *why, size_t size);
 
 /* statefile.c: the few facts the next keeper needs beside the journal. */
 int statefile_write(const struct kdev *d);

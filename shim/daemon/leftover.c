@@ -92,7 +92,6 @@ struct kdev *keeper_add(struct keeper *k, uint16_t domid, uint32_t devid,
 	if (!d)
 		return NULL;
 	d->src = *src;
-	kdev_domain_identity(k->hv, domid, d->identity, sizeof(d->identity));
 	node_get_state(k->hv, d->be, &d->xb_written);
 	node_get_text(k->hv, d->be, "error", d->error_written, sizeof(d->error_written));
 	d->xb = d->xb_written;
@@ -122,6 +121,8 @@ static void discover(struct keeper *k, uint16_t domid, uint32_t devid)
 	else
 		rc = source_init(&src, text, why, sizeof(why));
 	d = keeper_add(k, domid, devid, &src);
+	if (!d)
+		k->rescan = true; /* the patrol tries again */
 	if (d && rc) {
 		snprintf(d->error, sizeof(d->error), "%s", why);
 		d->xb = XB_CLOSING;
@@ -136,11 +137,14 @@ static void scan_domain(struct keeper *k, const char *name)
 	unsigned int n = 0;
 	uint16_t domid;
 	uint32_t devid;
+	int rc;
 
 	if (strlen(name) > 5)
 		return;
 	snprintf(path, sizeof(path), "%s/%s", k->be_root, name);
-	if (k->hv->ops->store_list(k->hv, 0, path, &names, &n))
+	rc = k->hv->ops->store_list(k->hv, 0, path, &names, &n);
+	k->rescan |= rc && rc != -ENOENT;
+	if (rc)
 		return;
 	if (!n) /* an earlier keeper was killed before it removed that */
 		node_remove_empty(k->hv, path);
@@ -156,9 +160,12 @@ void keeper_scan_store(struct keeper *k)
 {
 	char **names = NULL;
 	unsigned int n = 0;
+	int rc;
 
 	k->rescan = false;
-	if (!k->hv->ops->store_list(k->hv, 0, k->be_root, &names, &n)) {
+	rc = k->hv->ops->store_list(k->hv, 0, k->be_root, &names, &n);
+	k->rescan = rc && rc != -ENOENT; /* the patrol tries again */
+	if (!rc) {
 		for (unsigned int i = 0; i < n; i++)
 			scan_domain(k, names[i]);
 		free(names);
@@ -169,39 +176,58 @@ void keeper_scan_store(struct keeper *k)
 
 /* -- left by an earlier keeper -- */
 
-/* Is it still the same guest, and does the store still give it this device? */
-static bool still_wanted(struct kdev *d)
+/* Is it still the same guest, and does the store still give it this device? 1, 0, or an error. */
+static int still_wanted(struct kdev *d)
 {
 	struct hv *hv = d->keeper->hv;
 	char identity[sizeof(d->identity)], source[NODE_MAX + 1];
+	int rc;
 
 	if (keeper_domain_gone(d->keeper, d->domid)) {
 		d->domain_gone = true;
-		return false;
+		return 0;
 	}
-	kdev_domain_identity(hv, d->domid, identity, sizeof(identity));
+	rc = kdev_domain_identity(hv, d->domid, identity, sizeof(identity));
+	if (rc)
+		return rc;
 	if (strcmp(identity, d->identity)) {
 		d->domain_gone = true; /* its number has another owner now */
-		return false;
+		return 0;
 	}
-	return !node_get(hv, d->be, XVS_KEY_SOURCE, source) && !strcmp(source, d->src.text);
+	rc = node_get(hv, d->be, XVS_KEY_SOURCE, source);
+	if (rc)
+		return rc == -ENOENT || rc == -EMSGSIZE ? 0 : rc;
+	return !strcmp(source, d->src.text);
 }
 
-static void take_up(struct kdev *d)
+/* What a front end writes may be anything. */
+static int read_states(struct kdev *d)
+{
+	struct hv *hv = d->keeper->hv;
+	int rc = node_get_state(hv, d->be, &d->xb_written);
+
+	if (!rc || node_is_malformed(rc))
+		rc = node_get_state(hv, d->fe, &d->fe_state);
+	return node_is_malformed(rc) ? 0 : rc;
+}
+
+/* An error: what is left cannot be told now, so nobody may act on it. */
+static int take_up(struct kdev *d)
 {
 	struct hv *hv = d->keeper->hv;
 	char path[RUN_PATH_SIZE];
-	bool wanted = still_wanted(d);
-	int rc;
+	int wanted = still_wanted(d), rc = wanted < 0 ? wanted : read_states(d);
 
-	node_get_state(hv, d->be, &d->xb_written);
-	node_get_state(hv, d->fe, &d->fe_state);
+	if (rc)
+		return rc;
 	node_get_text(hv, d->be, "error", d->error_written, sizeof(d->error_written));
 	d->xb = d->xb_written;
 	keeper_path(d->keeper, path, d, "journal");
 	rc = journal_open(&d->journal, path);
 	if (rc)
 		memset(&d->journal, 0, sizeof(d->journal));
+	if (rc && rc != -ENOENT && rc != -ENODATA && rc != -EINVAL)
+		return rc; /* it may well be one: another in its place would forget its pages */
 	if (rc && rc != -ENOENT)
 		log_line(LOG_ERROR, "%s: %s is no journal (%s); pages of the guest may stay mapped",
 			 d->name, path, strerror(-rc));
@@ -212,15 +238,16 @@ static void take_up(struct kdev *d)
 		if (!wanted)
 			kdev_want(d, GOAL_REMOVE);
 		kdev_mark(d);
-		return;
+		return 0;
 	}
 	d->state = KD_RECOVER;
 	d->goal = wanted ? GOAL_RESUME : GOAL_REMOVE;
 	ev_timer_set(&d->timer, 0., 0.);
 	ev_timer_start(d->keeper->loop, &d->timer);
+	return 0;
 }
 
-static void adopt(struct keeper *k, const char *file)
+static int adopt(struct keeper *k, const char *file)
 {
 	char path[RUN_PATH_SIZE + 256], source[SOURCE_MAX], earlier[SOURCE_DRIVER_MAX], why[160];
 	struct kdev saved = { 0 }, *d;
@@ -228,23 +255,23 @@ static void adopt(struct keeper *k, const char *file)
 	snprintf(path, sizeof(path), "%s/%s", k->conf.run_dir, file);
 	if (statefile_read(path, &saved, source, earlier)) {
 		log_line(LOG_ERROR, "%s is malformed and is left alone", path);
-		return;
+		return 0;
 	}
 	if (keeper_find(k, saved.domid, saved.devid))
-		return;
+		return 0;
 	d = kdev_new(k, saved.domid, saved.devid);
 	if (!d)
-		return;
+		return -ENOMEM;
 	memcpy(d->identity, saved.identity, sizeof(d->identity));
 	if (source_init(&d->src, source, why, sizeof(why))) {
 		log_line(LOG_ERROR, "%s: %s", path, why);
 		kdev_free(d);
-		return;
+		return 0;
 	}
 	memcpy(d->src.earlier, earlier, sizeof(d->src.earlier));
 	d->adopted = true;
 	d->taken = true;
-	take_up(d);
+	return take_up(d);
 }
 
 static bool ends_in(const char *name, const char *end)
@@ -254,20 +281,28 @@ static bool ends_in(const char *name, const char *end)
 	return n > m && !strcmp(name + n - m, end);
 }
 
-void leftover_adopt(struct keeper *k)
+int leftover_adopt(struct keeper *k, char *why, size_t size)
 {
 	DIR *dir = opendir(k->conf.run_dir);
 	struct dirent *entry;
+	int rc = 0;
 
-	if (!dir)
-		return;
-	while ((entry = readdir(dir))) {
+	if (!dir) {
+		rc = -errno;
+		snprintf(why, size, "%s: %s", k->conf.run_dir, strerror(-rc));
+		return rc;
+	}
+	while (!rc && (entry = readdir(dir))) {
 		if (strncmp(entry->d_name, "dev-", 4))
 			continue;
 		if (ends_in(entry->d_name, ".new")) /* killed before it was renamed */
 			unlinkat(dirfd(dir), entry->d_name, 0);
 		else if (ends_in(entry->d_name, ".json"))
-			adopt(k, entry->d_name);
+			rc = adopt(k, entry->d_name);
+		if (rc)
+			snprintf(why, size, "what an earlier xvshimd left (%s/%.64s) cannot be taken "
+					    "up: %s", k->conf.run_dir, entry->d_name, strerror(-rc));
 	}
 	closedir(dir);
+	return rc;
 }
