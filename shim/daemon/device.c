@@ -112,6 +112,13 @@ static void goal_fail(struct kdev *d)
 	kdev_sync_store(d);
 }
 
+/* Could a second attempt have another result? */
+static bool passing_error(int error)
+{
+	return error == -ENOMEM || error == -EAGAIN || error == -ENOSPC || error == -EINTR ||
+	       error == -EMFILE || error == -ENFILE;
+}
+
 static bool may_restart(struct kdev *d)
 {
 	ev_tstamp now = ev_now(d->keeper->loop);
@@ -188,6 +195,11 @@ static void goal_resume(struct kdev *d)
 	if (!rc && d->adopted)
 		rc = nodes_read_frontend(d->keeper->hv, d->fe, &d->allow, &d->nodes, why,
 					 sizeof(why));
+	/* What the front end wrote can be refused; that it cannot be read now is not its doing. */
+	if (rc && rc != -ENOENT && rc != -EOPNOTSUPP && !node_is_malformed(rc)) {
+		start_later(d, true, rc);
+		return;
+	}
 	if (rc) {
 		log_limited(&d->limit, LOG_WARN, "%s: refused: %s", d->name, why);
 		snprintf(d->error, sizeof(d->error), "%s", why);
@@ -203,6 +215,10 @@ static void goal_resume(struct kdev *d)
 		rc = kdev_check_type(d);
 	if (!rc)
 		rc = renew_dma(d);
+	if (passing_error(rc)) {
+		start_later(d, true, rc);
+		return;
+	}
 	if (rc) {
 		goal_fail(d);
 		return;
@@ -346,12 +362,6 @@ void kdev_worker_ready(struct kdev *d)
 	kdev_sync_store(d);
 }
 
-/* Could a second attempt have another result? */
-static bool passing_error(int error)
-{
-	return error == -ENOMEM || error == -EAGAIN || error == -ENOSPC || error == -EINTR;
-}
-
 void kdev_worker_ended(struct kdev *d, int status)
 {
 	bool wanted = d->state == KD_STOPPING;
@@ -426,6 +436,10 @@ struct kdev *kdev_new(struct keeper *k, uint16_t domid, uint32_t devid)
 	d->timer.data = d;
 	d->retry.data = d;
 	HASH_ADD(hh, k->devices, key, sizeof(d->key), d);
+	if (!d->hh.tbl) { /* there was no memory for it */
+		free(d);
+		return NULL;
+	}
 	return d;
 }
 
@@ -436,9 +450,5 @@ void kdev_free(struct kdev *d)
 	ev_timer_stop(k->loop, &d->timer);
 	ev_timer_stop(k->loop, &d->retry);
 	HASH_DEL(k->devices, d);
-	if (!d->hh.tbl) { /* there was no memory for it */
-		free(d);
-		return NULL;
-	}
 	free(d);
 }

@@ -15,13 +15,14 @@
 
 #define P2M_BIT (1u << XVS_ADDRESSING_P2M)
 
-/* NULL: it can be done. */
-static const char *why_not_p2m(struct kdev *d)
+/* NULL: it can be done, or *rc says why nobody knows. */
+static const char *why_not_p2m(struct kdev *d, int *rc)
 {
 	struct hv_dominfo info;
 
-	if (d->keeper->hv->ops->dom_info(d->keeper->hv, d->domid, &info))
-		return "the domain is not there";
+	*rc = d->keeper->hv->ops->dom_info(d->keeper->hv, d->domid, &info);
+	if (*rc)
+		return NULL;
 	if (info.hvm)
 		return "the guest is not a PV domain";
 	/* Xen puts granted pages into the IOMMU's tables, but not those that are only mapped. */
@@ -32,10 +33,14 @@ static const char *why_not_p2m(struct kdev *d)
 
 int kdev_limit_addressing(struct kdev *d)
 {
-	const char *why = d->allow.addressing & P2M_BIT ? why_not_p2m(d) : NULL;
+	int rc = 0;
+	const char *why = d->allow.addressing & P2M_BIT ? why_not_p2m(d, &rc) : NULL;
 
+	if (rc)
+		snprintf(d->error, sizeof(d->error), "Xen does not say what the domain is: %s",
+			 strerror(-rc));
 	if (!why)
-		return 0;
+		return rc;
 	d->allow.addressing &= ~P2M_BIT;
 	if (!d->allow.addressing) {
 		snprintf(d->error, sizeof(d->error), "no addressing but p2m is allowed, and %s", why);
