@@ -268,6 +268,8 @@ void job_attach(struct keeper *k, struct client *c, json_object *request)
 			   request_number(request, "timeout", 3600, k->conf.attach_timeout))) {
 		if (d)
 			kdev_want(d, GOAL_REMOVE);
+		else
+			toolstack_remove(k, domid, devid);
 		client_fail(c, "out of memory");
 		return;
 	}

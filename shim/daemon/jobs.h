@@ -19,6 +19,8 @@ void jobs_cancel(struct keeper *k);
  * nodes_write_allow() takes it. */
 int toolstack_create(struct keeper *k, uint16_t domid, const char *source,
 		     const char *const allow[4], uint32_t *devid, char *why, size_t size);
+/* And takes them back. Where that fails, the device is found there as any toolstack's. */
+void toolstack_remove(struct keeper *k, uint16_t domid, uint32_t devid);
 /* What the guest's driver needs to know, or what it said. */
 void toolstack_why_not(struct kdev *d, char *why, size_t size);
 

@@ -117,6 +117,16 @@ int toolstack_create(struct keeper *k, uint16_t domid, const char *source,
 	return rc;
 }
 
+void toolstack_remove(struct keeper *k, uint16_t domid, uint32_t devid)
+{
+	char be[PATH_SIZE], fe[PATH_SIZE];
+
+	path_backend(be, k->self, domid, devid);
+	path_frontend(fe, domid, devid);
+	k->hv->ops->store_rm(k->hv, 0, be);
+	k->hv->ops->store_rm(k->hv, 0, fe);
+}
+
 void toolstack_why_not(struct kdev *d, char *why, size_t size)
 {
 	char text[NODE_MAX + 1], name[64];
