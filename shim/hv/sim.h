@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct sim_machine;
 
@@ -188,6 +189,10 @@ void sim_fault_clear(struct sim_machine *m);
 /* Faults still waiting; how often an operation was called by anybody. */
 unsigned int sim_faults_left(struct sim_machine *m);
 uint64_t sim_op_calls(struct sim_machine *m, enum sim_op op);
+/* And elements of its batches, where these can fail alone. */
+uint64_t sim_op_elements(struct sim_machine *m, enum sim_op op);
+/* Calls of this process, the test's own, neither count nor fail; 0: of none. */
+void sim_fault_spare(struct sim_machine *m, pid_t pid);
 const char *sim_op_name(enum sim_op op);
 
 /*

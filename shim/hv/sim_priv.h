@@ -197,7 +197,8 @@ struct sim_shared {
 	struct sim_config config;
 	uint32_t nfree, nquarantine, first_quarantine;
 	uint32_t late_writes;
-	uint64_t calls[SIM_OP_COUNT];
+	uint64_t calls[SIM_OP_COUNT], elements[SIM_OP_COUNT];
+	pid_t spared;
 	struct sim_fault fault[SIM_FAULTS];
 	enum sim_plant plant;
 	uint64_t plant_in, plant_seen;
