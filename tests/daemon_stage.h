@@ -35,10 +35,19 @@ struct stage {
 
 /* To be set before stage_open(): the guest asks for addressing p2m, and may have it. */
 extern bool stage_p2m;
+/* How long the disk may take for a reset; how long the guest waits for answers. */
+extern unsigned int stage_reset_ms, stage_guest_ms;
 extern struct stage stage;
 extern struct stage_shared *shared;
+/* For tests that let things fail: the device as the keeper has it; called in the keeper's process. */
+extern struct xdev *stage_device;
+extern void (*stage_in_keeper)(void);
+/* Exit status of a keeper that did not begin; the second: and gave no reason. */
+#define STAGE_KEEPER_REFUSED 1
+#define STAGE_KEEPER_SILENT 3
 
-void stage_open(void);
+void stage_set(void);  /* all but the keeper */
+void stage_open(void); /* all */
 void stage_close(void);
 
 void stage_new_guest(void);
