@@ -396,7 +396,7 @@ static void worker_process(bool resume, int holder_fd, int sock)
 static int start_holder(int *fd)
 {
 	const struct holder_params params = { .ops = hv_sim(), .domid = w.domid, .name = "test",
-					      .path = w.hold, .drop_fd = -1 };
+					      .path = w.hold, .simulated = true, .drop_fd = -1 };
 	struct hold_client c;
 	int rc;
 

@@ -41,18 +41,19 @@
 /*
  * These act on what is open already or on the process itself, and none changes what it may do.
  * Who needs them: events, interrupts and the log read and write; config space is read by a reset
- * that is not confirmed; the C library sleeps by one of two calls, trims its heap, and says by
- * writev() and abort() that it is broken; messages go to the keeper and a holder.
+ * that is not confirmed, and written to switch bus mastering; the C library sleeps by one of two
+ * calls, trims its heap, and says by writev() and abort() that it is broken; messages go to the
+ * keeper and a holder.
  */
 static const int free_calls[] = {
 	SCMP_SYS(read),		 SCMP_SYS(write),	    SCMP_SYS(writev),
-	SCMP_SYS(pread64),	 SCMP_SYS(poll),	    SCMP_SYS(close),
-	SCMP_SYS(munmap),	 SCMP_SYS(madvise),	    SCMP_SYS(brk),
-	SCMP_SYS(mremap),	 SCMP_SYS(clock_gettime),   SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(nanosleep),	 SCMP_SYS(getpid),	    SCMP_SYS(gettid),
-	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),   SCMP_SYS(restart_syscall),
-	SCMP_SYS(sendto),	 SCMP_SYS(recvfrom),	    SCMP_SYS(sendmsg),
-	SCMP_SYS(futex),	 SCMP_SYS(exit_group),
+	SCMP_SYS(pread64),	 SCMP_SYS(pwrite64),	    SCMP_SYS(poll),
+	SCMP_SYS(close),	 SCMP_SYS(munmap),	    SCMP_SYS(madvise),
+	SCMP_SYS(brk),		 SCMP_SYS(mremap),	    SCMP_SYS(clock_gettime),
+	SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep),	    SCMP_SYS(getpid),
+	SCMP_SYS(gettid),	 SCMP_SYS(rt_sigprocmask),  SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(restart_syscall), SCMP_SYS(sendto),	    SCMP_SYS(recvfrom),
+	SCMP_SYS(sendmsg),	 SCMP_SYS(futex),	    SCMP_SYS(exit_group),
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 	/* the sanitizer's own: its locks, and the end of a process */
 	SCMP_SYS(sigaltstack), SCMP_SYS(sched_yield), SCMP_SYS(getrandom),

@@ -11,6 +11,8 @@ for tool in fio mkfs.ext4 mkfs.xfs sha256sum; do
 	command -v "$tool"
 done
 
+modprobe xenfs
+mount -t xenfs xenfs /proc/xen
 [ "$(xvshim probe --json | jq -r .machine.host)" = domU ]
 if doctor=$(xvshim doctor); then
 	echo "the doctor finds nothing wrong in a domU"
