@@ -120,7 +120,7 @@ START_TEST(silent_guest)
 }
 END_TEST
 
-START_TEST(interrupted_attach)
+START_TEST(hazard_26_interrupted_attach)
 {
 	int fd = stage_connect();
 
@@ -186,7 +186,7 @@ START_TEST(hazard_25_refused_then_served)
 }
 END_TEST
 
-START_TEST(guest_comes_again)
+START_TEST(hazard_26_guest_comes_again)
 {
 	char why[200];
 
@@ -574,10 +574,10 @@ int main(void)
 	tcase_add_test(life, attach_use_detach);
 	tcase_add_test(life, attach_is_refused);
 	tcase_add_test(life, silent_guest);
-	tcase_add_test(life, interrupted_attach);
+	tcase_add_test(life, hazard_26_interrupted_attach);
 	tcase_add_test(life, hazard_25_attach_says_why);
 	tcase_add_test(life, hazard_25_refused_then_served);
-	tcase_add_test(life, guest_comes_again);
+	tcase_add_test(life, hazard_26_guest_comes_again);
 	tcase_add_test(life, hazard_48_worker_killed);
 	tcase_add_test(life, worker_dies_again_and_again);
 	tcase_add_test(life, keeper_stopped_and_started);
@@ -598,7 +598,7 @@ int main(void)
 	tcase_add_checked_fixture(p2m, stage_open_p2m, stage_close);
 	tcase_set_timeout(p2m, 120);
 	tcase_add_test(p2m, attach_use_detach);
-	tcase_add_test(p2m, guest_comes_again);
+	tcase_add_test(p2m, hazard_26_guest_comes_again);
 	tcase_add_test(p2m, hazard_48_worker_killed);
 	tcase_add_test(p2m, worker_dies_again_and_again);
 	tcase_add_test(p2m, keeper_stopped_and_started);

@@ -126,7 +126,7 @@ START_TEST(release_spares_what_is_in_flight)
 }
 END_TEST
 
-START_TEST(bound_is_kept)
+START_TEST(hazard_20_bound_is_kept)
 {
 	static const unsigned int bounds[] = { 1, 7, 64 };
 
@@ -156,7 +156,7 @@ END_TEST
 
 /* -- faults -- */
 
-START_TEST(hazard_48_killed_with_pages_kept)
+START_TEST(hazard_20_48_killed_with_pages_kept)
 {
 	up(NULL, 0, 0);
 	for (unsigned int i = 0; i < 20; i++) {
@@ -214,7 +214,7 @@ static void expect_broken(const char *part)
 	stage_down_broken(&st);
 }
 
-START_TEST(hazard_06_keep_bit_in_strict)
+START_TEST(hazard_07_keep_bit_in_strict)
 {
 	struct sim_guest_config g = { .protection = XVS_PROTECTION_STRICT };
 	uint32_t ref;
@@ -225,7 +225,7 @@ START_TEST(hazard_06_keep_bit_in_strict)
 }
 END_TEST
 
-START_TEST(hazard_14_kept_though_granted_readonly)
+START_TEST(hazard_18_kept_though_granted_readonly)
 {
 	uint32_t ref;
 
@@ -235,7 +235,7 @@ START_TEST(hazard_14_kept_though_granted_readonly)
 }
 END_TEST
 
-START_TEST(hazard_12_kept_though_never_granted)
+START_TEST(hazard_16_kept_though_never_granted)
 {
 	up(NULL, 0, 0);
 	stage_some_io(&st, DISK_SECTORS, 5);
@@ -255,7 +255,7 @@ START_TEST(reference_too_large_to_be_kept)
 END_TEST
 
 /* A table in a kept page that the device may write as well. */
-START_TEST(hazard_18_writable_buffer_in_its_own_kept_table)
+START_TEST(hazard_14_writable_buffer_in_its_own_kept_table)
 {
 	struct vring_desc table = { .len = 64, .flags = VRING_DESC_F_WRITE };
 	uint32_t ref;
@@ -316,19 +316,19 @@ int main(void)
 	tcase_add_test(sound, data_through_direct_chains);
 	tcase_add_test(sound, all_is_given_back_on_request);
 	tcase_add_test(sound, release_spares_what_is_in_flight);
-	tcase_add_loop_test(sound, bound_is_kept, 0, 3);
+	tcase_add_loop_test(sound, hazard_20_bound_is_kept, 0, 3);
 	tcase_add_test(sound, old_ones_go);
-	tcase_add_test(sound, hazard_48_killed_with_pages_kept);
+	tcase_add_test(sound, hazard_20_48_killed_with_pages_kept);
 	tcase_add_test(sound, hazard_16_40_map_runs_out_and_recovers);
 	suite_add_tcase(suite, sound);
 
 	tcase_set_timeout(bad, 60);
-	tcase_add_test(bad, hazard_06_keep_bit_in_strict);
-	tcase_add_test(bad, hazard_12_kept_though_never_granted);
-	tcase_add_test(bad, hazard_14_kept_though_granted_readonly);
+	tcase_add_test(bad, hazard_07_keep_bit_in_strict);
+	tcase_add_test(bad, hazard_16_kept_though_never_granted);
+	tcase_add_test(bad, hazard_18_kept_though_granted_readonly);
 	tcase_add_test(bad, writable_buffer_beside_its_table);
 	tcase_add_test(bad, reference_too_large_to_be_kept);
-	tcase_add_test(bad, hazard_18_writable_buffer_in_its_own_kept_table);
+	tcase_add_test(bad, hazard_14_writable_buffer_in_its_own_kept_table);
 	suite_add_tcase(suite, bad);
 	return check_main(suite);
 }

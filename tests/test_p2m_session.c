@@ -139,7 +139,7 @@ static uint64_t guest_frames(struct hv *hv)
 }
 
 /* Frames that the guest gave away are let go of within a moment, also when nothing happens. */
-START_TEST(idle_pins_of_pages_given_away_go)
+START_TEST(hazard_22_idle_pins_of_pages_given_away_go)
 {
 	struct sim_blk_req *req;
 	struct sim_sg sg[4];
@@ -251,7 +251,7 @@ START_TEST(hazard_23_not_the_guests_own)
 END_TEST
 
 /* Rings that are not the guest's memory are refused, and the device is as it was. */
-START_TEST(rings_must_be_the_guests)
+START_TEST(hazard_23_rings_must_be_the_guests)
 {
 	struct xvs_request req = { .op = XVS_OP_SET_VQUEUE };
 	struct xvs_queue *q;
@@ -347,9 +347,9 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, data_and_nothing_kept_writable, 0, 2);
 	tcase_add_test(tc, hazard_22_balloon);
-	tcase_add_test(tc, idle_pins_of_pages_given_away_go);
+	tcase_add_test(tc, hazard_22_idle_pins_of_pages_given_away_go);
 	tcase_add_test(tc, hazard_23_not_the_guests_own);
-	tcase_add_test(tc, rings_must_be_the_guests);
+	tcase_add_test(tc, hazard_23_rings_must_be_the_guests);
 	tcase_add_test(tc, hazard_50_worker_killed);
 	tcase_add_test(tc, hazard_40_shortage);
 	suite_add_tcase(suite, tc);
