@@ -204,8 +204,22 @@ static chain_error gather_queue(struct session *s, struct squeue *q)
 	return NULL;
 }
 
+/* Whose table it is that one of the copies was for. */
+static unsigned int queue_of_table(const struct session *s, uint64_t gref)
+{
+	const struct batch *b = &s->batch;
+
+	for (unsigned int i = 0; i < b->chain_n; i++) {
+		const struct candidate *c = &b->chain[i];
+
+		if (c->indirect_n && gref - c->table_range.gref < c->table_range.npages)
+			return squeue_index(s, c->q);
+	}
+	return 0;
+}
+
 /* 0; -EFAULT: the guest's doing; -EAGAIN: later it may work; other: the hypercall failed. */
-static int copy_tables(struct session *s)
+static int copy_tables(struct session *s, unsigned int *queue)
 {
 	struct batch *b = &s->batch;
 	int rc;
@@ -219,11 +233,12 @@ static int copy_tables(struct session *s)
 		if (s->copy_op[i].status == HV_STATUS_OKAY)
 			continue;
 		rc = hv_status_errno(s->copy_op[i].status) == -EAGAIN ? -EAGAIN : -EFAULT;
+		*queue = queue_of_table(s, s->copy_op[i].source.frame);
 	}
 	return rc;
 }
 
-static chain_error parse_tables(struct session *s)
+static chain_error parse_tables(struct session *s, unsigned int *queue)
 {
 	struct batch *b = &s->batch;
 
@@ -235,8 +250,10 @@ static chain_error parse_tables(struct session *s)
 			continue;
 		why = chain_walk_table(c->table, c->indirect_n, &b->desc[c->desc],
 				       c->indirect_n, &c->desc_n);
-		if (why)
+		if (why) {
+			*queue = squeue_index(s, c->q);
 			return why;
+		}
 	}
 	return NULL;
 }
@@ -244,20 +261,21 @@ static chain_error parse_tables(struct session *s)
 /* Tables of the batch into private memory, and parsed there. false: there is no batch. */
 static bool take_tables(struct session *s)
 {
+	unsigned int queue = 0;
 	chain_error why;
-	int rc = copy_tables(s);
+	int rc = copy_tables(s, &queue);
 
 	if (rc == -EAGAIN)
 		s->shortage = true;
 	else if (rc == -EFAULT)
-		session_break(s, "an indirect table cannot be read");
+		session_break(s, "queue %u: an indirect table cannot be read", queue);
 	else if (rc)
 		s->fatal = rc;
 	if (rc)
 		return false;
-	why = parse_tables(s);
+	why = parse_tables(s, &queue);
 	if (why)
-		session_break(s, "%s", why);
+		session_break(s, "queue %u: %s", queue, why);
 	return !why;
 }
 

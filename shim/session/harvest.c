@@ -108,7 +108,7 @@ unsigned int session_harvest(struct session *s)
 			continue;
 		err = take_queue(s, q);
 		if (err < 0) {
-			broken_device(s, (unsigned int)(q - s->queue), err);
+			broken_device(s, squeue_index(s, q), err);
 			return 0;
 		}
 		done += q->done_n;

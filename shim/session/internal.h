@@ -126,6 +126,11 @@ struct session {
 	unsigned int poll_us;     /* adapted, at most p.poll_us */
 };
 
+static inline unsigned int squeue_index(const struct session *s, const struct squeue *q)
+{
+	return (unsigned int)(q - s->queue);
+}
+
 /* The way out of a function that found a rule broken. */
 static inline int refuse(chain_error *why, const char *reason)
 {
@@ -181,6 +186,8 @@ int ring_refs_add(struct ring_refs *refs, struct gref_range range);
 unsigned int batch_gather(struct session *s);
 /* translate.c: pages mapped, segments with machine addresses. */
 int batch_translate(struct session *s);
+/* The queue whose chain in the batch names this page (gref or pfn), for the log. */
+unsigned int batch_queue_of(const struct session *s, uint64_t page);
 
 /* keep.c: pages kept between requests. Each breaks the device where Xen refuses. */
 /* All of them but those in flight. 0, or -EIO. */

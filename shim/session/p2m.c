@@ -196,7 +196,8 @@ int session_p2m_map(struct session *s)
 	stat_add(&s->st->map_calls, pins->counters.changes - before);
 	count(s);
 	if (rc == -EFAULT)
-		session_break(s, "%s", fault_text(s, pins->fault));
+		session_break(s, "queue %u: %s", batch_queue_of(s, pins->fault.pfn.n),
+			      fault_text(s, pins->fault));
 	else if (rc == -ENOSPC || rc == -EAGAIN || rc == -ENOMEM)
 		s->shortage = true;
 	else if (rc)

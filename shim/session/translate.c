@@ -261,6 +261,27 @@ static void undo_batch(struct session *s, unsigned int ops)
 	b->seg_n = 0;
 }
 
+unsigned int batch_queue_of(const struct session *s, uint64_t page)
+{
+	const struct batch *b = &s->batch;
+
+	for (unsigned int i = 0; i < b->chain_n; i++) {
+		const struct candidate *c = &b->chain[i];
+
+		for (unsigned int j = 0; j < c->desc_n && c->seg_n; j++) {
+			const struct chain_desc *d = &b->desc[c->desc + j];
+			struct gref_range r;
+			bool kept;
+			int rc = s->p2m ? daddr_decode_p2m(d->daddr, d->len, &r) :
+					  daddr_decode(d->daddr, d->len, s->keep, &r, &kept);
+
+			if (!rc && page - r.gref < r.npages)
+				return squeue_index(s, c->q);
+		}
+	}
+	return 0;
+}
+
 static int map_batch(struct session *s)
 {
 	uint32_t gref = 0;
@@ -274,8 +295,9 @@ static int map_batch(struct session *s)
 	if (rc)
 		undo_batch(s, pages);
 	if (rc == -EFAULT)
-		session_break(s, "grant %u cannot be mapped: not granted, revoked, or read-only "
-				 "under a device-writable descriptor", gref);
+		session_break(s, "queue %u: grant %u cannot be mapped: not granted, revoked, or "
+				 "read-only under a device-writable descriptor",
+			      batch_queue_of(s, gref), gref);
 	else if (rc == -ENOSPC)
 		s->shortage = true;
 	else if (rc)
@@ -283,8 +305,11 @@ static int map_batch(struct session *s)
 	return rc;
 }
 
-/* Adds what fits; chains behind one that does not fit stay in order behind it. */
-static chain_error add_chains(struct session *s)
+/*
+ * Adds what fits; chains behind one that does not fit stay in order behind it. Returns the reason
+ * if the guest broke a rule, and in which queue.
+ */
+static chain_error add_chains(struct session *s, unsigned int *queue)
 {
 	struct batch *b = &s->batch;
 
@@ -296,8 +321,10 @@ static chain_error add_chains(struct session *s)
 		if (c->q->blocked)
 			continue;
 		rc = add_chain(s, c, &why);
-		if (rc == -EINVAL)
+		if (rc == -EINVAL) {
+			*queue = squeue_index(s, c->q);
 			return why;
+		}
 		if (rc == -EAGAIN)
 			break; /* the next batch begins with it */
 		if (rc) {
@@ -327,14 +354,15 @@ static void give_up(struct session *s)
 
 int batch_translate(struct session *s)
 {
-	chain_error why = add_chains(s);
-	unsigned int ops = s->pins.map_n;
+	unsigned int queue = 0, ops;
+	chain_error why = add_chains(s, &queue);
 	int rc;
 
+	ops = s->pins.map_n;
 	forget_reservations(s);
 	if (why) {
 		give_up(s);
-		session_break(s, "%s", why);
+		session_break(s, "queue %u: %s", queue, why);
 		return -EINVAL;
 	}
 	if (s->p2m)
