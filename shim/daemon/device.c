@@ -232,6 +232,7 @@ static void goal_close(struct kdev *d)
 {
 	/* The guest was not told of a connection yet: step 2 still stands. */
 	bool waiting = d->xb_written == XB_INITWAIT && !d->error[0];
+	bool adopted = d->adopted;
 	int rc;
 
 	d->goal = GOAL_NONE;
@@ -240,6 +241,11 @@ static void goal_close(struct kdev *d)
 	rc = source_renew(&d->src, d->error, sizeof(d->error));
 	if (!rc)
 		rc = kdev_check_type(d);
+	/* Nobody else has read what may be offered to the next front end. */
+	if (!rc && adopted)
+		rc = kdev_read_allow(d, d->error, sizeof(d->error));
+	if (!rc && adopted)
+		rc = kdev_limit_addressing(d);
 	if (!rc && !d->dma.va)
 		rc = kdev_open_dma(d);
 	if (!rc)
