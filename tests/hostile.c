@@ -52,6 +52,19 @@ void hostile_expect_broken(struct stage *st, unsigned int queue, const char *par
 	stage_io(st, 0, 8, 4096, queue + 1);
 }
 
+/* Not by the number in flight: that is corrected after the guest was told of a completion. */
+void hostile_submit(struct stage *st, uint16_t head)
+{
+	const _Atomic uint64_t *chains = &st->journal.data->stats.chains;
+	uint64_t before = atomic_load(chains);
+
+	sim_guest_push(st->guest, 0, head);
+	sim_guest_kick(st->guest, 0);
+	for (int i = 0; i < 30000 && atomic_load(chains) == before; i++)
+		usleep(1000);
+	ck_assert_uint_eq(atomic_load(chains), before + 1);
+}
+
 void hostile_wait_inflight(struct stage *st, unsigned int n)
 {
 	const _Atomic uint32_t *now = &st->journal.data->stats.inflight;

@@ -14,7 +14,9 @@ uint64_t hostile_expose(struct stage *st, uint64_t gpa, uint32_t len, bool reado
 void hostile_wait_broken(struct stage *st, unsigned int queue, const char *part);
 /* The same, and nothing is held; after a reset it works again. */
 void hostile_expect_broken(struct stage *st, unsigned int queue, const char *part);
-/* Waits until n chains are in flight. */
+/* Puts a chain into the ring and waits until the device has it. */
+void hostile_submit(struct stage *st, uint16_t head);
+/* Waits until n chains are in flight; nothing completes meanwhile. */
 void hostile_wait_inflight(struct stage *st, unsigned int n);
 
 #endif

@@ -325,8 +325,7 @@ START_TEST(hazard_11_more_in_flight_than_the_ring)
 	up(NULL, NULL);
 	check_dev_pause(st.dev, true);
 	put(0, hostile_expose(&st, hostile_pages(&st, 1), 16, true), 16, 0, 0);
-	push(0);
-	hostile_wait_inflight(&st, 1);
+	hostile_submit(&st, 0);
 	r = sim_guest_ring(st.guest, 0);
 	/* as many as the ring has entries, were not one of them in flight */
 	__atomic_store_n(&r->avail->idx, (uint16_t)(r->avail->idx + r->size), __ATOMIC_RELEASE);
