@@ -339,6 +339,7 @@ static bool record_sound(const struct session *s)
 int session_resume(struct session *s)
 {
 	uint32_t status = atomic_load(&s->log->driver_status);
+	unsigned int index = 0;
 	int rc = 0;
 
 	s->features = s->log->driver_features;
@@ -353,13 +354,15 @@ int session_resume(struct session *s)
 	}
 	if (status & VIRTIO_CONFIG_S_FEATURES_OK)
 		rc = negotiate(s);
-	for (unsigned int i = 0; !rc && i < s->num_queues; i++)
+	for (unsigned int i = 0; !rc && i < s->num_queues; i++) {
+		index = i;
 		if (s->log->queue[i].size)
 			rc = resume_queue(s, i);
+	}
 	if (!rc && (status & VIRTIO_CONFIG_S_DRIVER_OK))
 		rc = start_device(s);
 	if (rc == -EPROTO || rc == -EINVAL) {
-		session_break(s, "its rings changed while nobody served them");
+		session_break(s, "queue %u: its ring changed while nobody served it", index);
 		return 0;
 	}
 	return rc;
