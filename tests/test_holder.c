@@ -252,7 +252,7 @@ static void send_raw(int fd, const void *data, size_t len)
 }
 
 /* A worker that a guest has broken: it gets nothing but its own guest's pages. */
-START_TEST(hostile_worker)
+START_TEST(hazard_36_hostile_worker)
 {
 	static const struct hold_request bad[] = {
 		{ .magic = HOLD_MAGIC, .op = HOLD_CHANGE, .nr_pin = 1 },
@@ -303,7 +303,7 @@ START_TEST(hostile_worker)
 END_TEST
 
 /* One that does not read its answers: the keeper is served all the same. */
-START_TEST(deaf_worker)
+START_TEST(hazard_39_deaf_worker)
 {
 	struct hold_request req = { .magic = HOLD_MAGIC, .op = HOLD_CHANGE };
 	struct hold_client keeper;
@@ -359,7 +359,7 @@ int main(void)
 {
 	static const TTest **const tests[] = {
 		&serves_pins, &hazard_50_worker_killed, &hazard_50_keeper_killed,
-		&hazard_31_guest_gone, &hostile_worker, &deaf_worker, &cannot_begin,
+		&hazard_31_guest_gone, &hazard_36_hostile_worker, &hazard_39_deaf_worker, &cannot_begin,
 		&holder_killed,
 	};
 	Suite *s = suite_create("holder");
