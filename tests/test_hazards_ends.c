@@ -95,7 +95,7 @@ START_TEST(hazard_28_port_closed_while_events_come)
 
 	up(NULL);
 	storm_begin(&st);
-	for (unsigned int i = 0; i < 40; i++) {
+	for (unsigned int i = 0; i < 12; i++) {
 		uint32_t port = sim_guest_ring(st.guest, 0)->port;
 
 		ck_assert_int_eq(sim_sg_alloc(st.guest, 4096, 4096, 4, sg, &n), 0);
@@ -234,7 +234,7 @@ END_TEST
 START_TEST(hazard_38_each_port_is_heard_once)
 {
 	up_in_thread();
-	atomic_store(&events.again, 20000);
+	atomic_store(&events.again, 1000);
 	sim_guest_kick(st.guest, 0);
 	for (int k = 0; k < 60000 && atomic_load(&events.again); k++)
 		usleep(1000);
@@ -257,7 +257,7 @@ START_TEST(hazard_38_events_coalesce)
 	before = count(&stats()->guest_kicks);
 	ck_assert_int_eq(kill(st.worker, SIGSTOP), 0);
 	ck_assert_int_eq(waitpid(st.worker, &status, WUNTRACED), st.worker);
-	for (unsigned int i = 0; i < 20000; i++)
+	for (unsigned int i = 0; i < 5000; i++)
 		ck_assert_int_eq(sim_guest_kick(st.guest, 0), 0);
 	ck_assert_int_eq(kill(st.worker, SIGCONT), 0);
 	stage_io(&st, 0, 8, 4096, 2);
@@ -279,10 +279,10 @@ START_TEST(hazard_38_storm_harms_nobody)
 	storm_begin(&st);
 	while (atomic_load(&storm.sent) < 1000)
 		usleep(1000);
-	for (unsigned int i = 0; i < 30; i++)
+	for (unsigned int i = 0; i < 15; i++)
 		stage_io(&other, 0, i * 128, 8192, i);
 	stage_io(&st, 0, 8, 8192, 5);
-	while (atomic_load(&storm.sent) < 20000)
+	while (atomic_load(&storm.sent) < 5000)
 		usleep(1000);
 	storm_end();
 	ck_assert_uint_eq(count(&stats()->broken), 0);
@@ -392,7 +392,7 @@ START_TEST(hazard_39_used_ring_is_never_read)
 	daddr = hostile_expose(&st, hostile_pages(&st, 1), 4096, false);
 	for (unsigned int i = 0; i < r->size; i++)
 		r->desc[i] = (struct vring_desc){ daddr + i, 1, WRITE, 0 };
-	for (unsigned int round = 0; round < 200; round++) {
+	for (unsigned int round = 0; round < 50; round++) {
 		for (unsigned int i = 0; i < r->size; i++)
 			sim_guest_push(st.guest, 0, (uint16_t)i);
 		sim_guest_kick(st.guest, 0);
@@ -402,7 +402,7 @@ START_TEST(hazard_39_used_ring_is_never_read)
 			usleep(1000);
 		}
 		ck_assert_uint_eq(__atomic_load_n(&r->used->idx, __ATOMIC_ACQUIRE), r->avail->idx);
-		if (round == 20)
+		if (round == 10)
 			before = worker_pages();
 	}
 	ck_assert_int_le(worker_pages(), before + 32);

@@ -440,7 +440,7 @@ static unsigned int rnd(unsigned int below)
 START_TEST(hazard_47_states_in_any_order)
 {
 	seed = (u64)_i + 1;
-	for (unsigned int round = 0; round < 60; round++) {
+	for (unsigned int round = 0; round < 20; round++) {
 		probe();
 		mode = rnd(2) ? &strict : &adaptive;
 		for (unsigned int i = rnd(12); i; i--) {

@@ -78,7 +78,7 @@ START_TEST(hazard_26_connect_and_disconnect)
 {
 	static const char *const states[] = { "1", "3", "4", "5", "6", "1" };
 
-	for (unsigned int i = 0; i < 30; i++) {
+	for (unsigned int i = 0; i < 14; i++) {
 		stage_begin(ATTACH);
 		STAGE_WAIT(30000, stage_node_is(BE "/state", "2"));
 		for (unsigned int k = 0; k <= i % 7; k++)
