@@ -511,7 +511,7 @@ int main(void)
 	tcase_add_test(tc, work_goes_on);
 	tcase_add_loop_test(tc, attempt_ends_it, 0, (int)(sizeof(attempts) / sizeof(attempts[0])));
 	tcase_add_test(tc, holder_makes_no_hypercall);
-	tcase_add_loop_test(tc, nothing_that_is_not_needed, 0, 21);
+	tcase_add_loop_test(tc, nothing_that_is_not_needed, 0, 20);
 	tcase_add_test(tc, no_other_domain);
 	tcase_add_test(tc, memory_is_limited);
 	tcase_add_test(tc, rights_are_gone);
