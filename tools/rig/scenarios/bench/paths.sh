@@ -40,7 +40,8 @@ vbd() { # GUEST BDF MORE: a Xen block device on dom0's disk
 }
 
 # give PATH GUEST BDF: prints the name of the disk on the side that uses it. PATH is dom0,
-# blkback, qdisk, xvshim, or xvshim:MODE for a protection mode other than the default.
+# blkback, qdisk, xvshim, xvshim:MODE for a protection mode other than the default, or xvshim:p2m
+# for that addressing. The guest has to ask for the last two (parameters of xvshim_front).
 give() {
 	case $1 in
 	dom0) own_disk "$3" ;;
@@ -52,6 +53,7 @@ give() {
 		start_qemu "$2" >&2 && vbd "$2" "$3" backendtype=qdisk >&2 && echo /dev/xvdc
 		;;
 	xvshim) xvshim attach "$2" "pci:$3" --take >&2 && echo /dev/vda ;;
+	xvshim:p2m) xvshim attach "$2" "pci:$3" --take --addressing p2m >&2 && echo /dev/vda ;;
 	xvshim:*) xvshim attach "$2" "pci:$3" --take --protection "${1#*:}" >&2 && echo /dev/vda ;;
 	*) echo "no way $1" >&2 && return 1 ;;
 	esac
