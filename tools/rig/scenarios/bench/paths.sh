@@ -84,7 +84,11 @@ job() {
 }
 
 result() {
-	rig-wait -d "$1" "result-$((jobs[$1] - 1))" 240
+	local n=$((jobs[$1] - 1)) signals
+	rig-wait -d "$1" "result-$n" 240
+	# The names of all nodes in a folder of the store fit into 2048 bytes, or no more is written.
+	signals=/local/domain/$(xl domid "$1")/data/rig/s
+	xenstore-rm "$signals/job-$n" "$signals/result-$n"
 }
 
 stop() {
