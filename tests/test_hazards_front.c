@@ -484,6 +484,26 @@ START_TEST(hazard_47_closed_twice)
 }
 END_TEST
 
+/* A watch that is set while the back end writes its state tells it twice. One offer is made. */
+START_TEST(hazard_47_initwait_told_twice)
+{
+	u32 ref;
+
+	probe();
+	backend_state(XenbusStateInitWait);
+	ck_assert_int_eq(xbdev.state, XenbusStateInitialised);
+	ref = front()->ctrl_ref;
+	backend_state(XenbusStateInitWait);
+	ck_assert_int_eq(xbdev.state, XenbusStateInitialised);
+	ck_assert_uint_eq(kernel.closed, 0);
+	ck_assert_uint_eq(front()->ctrl_ref, ref);
+	fill_control_page();
+	backend_state(XenbusStateConnected);
+	ck_assert_int_eq(front()->stage, XVS_LIVE);
+	unload(0);
+}
+END_TEST
+
 /* It does not answer: the wait ends, the device is broken, and all is given back the same way. */
 START_TEST(hazard_47_no_answer)
 {
@@ -517,6 +537,7 @@ int main(void)
 	tcase_add_test(tc, hazard_46_config_that_never_settles);
 	tcase_add_loop_test(tc, hazard_47_states_in_any_order, 0, 4);
 	tcase_add_test(tc, hazard_47_closed_twice);
+	tcase_add_test(tc, hazard_47_initwait_told_twice);
 	tcase_add_test(tc, hazard_47_no_answer);
 	suite_add_tcase(suite, tc);
 	return check_main(suite);

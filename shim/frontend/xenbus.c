@@ -161,6 +161,12 @@ static void state_work(struct work_struct *work)
 		reopen(f);
 		break;
 	case XenbusStateInitWait:
+		/*
+		 * Told again: the watch was set and the state written at about the same time. A
+		 * back end that starts anew goes through Closing or Closed, which end an offer.
+		 */
+		if (f->stage == XVS_OFFERED)
+			break;
 		reopen(f);
 		if (f->stage == XVS_FRESH)
 			offer(f);
