@@ -370,6 +370,53 @@ START_TEST(hazard_45_nothing_stale_is_shared)
 }
 END_TEST
 
+/* -- what adaptive copies -- */
+
+/* A header, whole pages and a status, as of a block device. How many of the pages were copied? */
+static unsigned int copied_of(u8 *va, unsigned int pages)
+{
+	dma_addr_t addr[18];
+	size_t size[18];
+	unsigned int copied = 0;
+
+	for (unsigned int i = 0; i < pages + 2; i++) {
+		u8 *at = va + (size_t)i * PAGE_SIZE;
+
+		size[i] = i == 0 ? 16 : i == pages + 1 ? 1 : PAGE_SIZE;
+		addr[i] = xvs_dma_ops.map_page(&xbdev.dev, virt_to_page(at), 0, size[i],
+					       DMA_BIDIRECTIONAL, 0);
+		ck_assert_uint_ne(addr[i], DMA_MAPPING_ERROR);
+		if (size[i] < PAGE_SIZE)
+			ck_assert(addr[i] & XVS_DADDR_KEEP);
+		else if (addr[i] & XVS_DADDR_KEEP)
+			copied++;
+	}
+	for (unsigned int i = 0; i < pages + 2; i++)
+		xvs_dma_ops.unmap_page(&xbdev.dev, addr[i], size[i], DMA_BIDIRECTIONAL, 0);
+	ck_assert(!xvs_broken(front()));
+	return copied;
+}
+
+START_TEST(adaptive_copies_short_requests)
+{
+	void *va;
+
+	probe();
+	mode = &adaptive;
+	connect_to_backend();
+	va = alloc_pages_exact(18 * PAGE_SIZE, GFP_KERNEL);
+	ck_assert_uint_eq(copied_of(va, 1), 1);
+	ck_assert_uint_eq(copied_of(va, 8), 8);
+	ck_assert_uint_eq(copied_of(va, 16), 8); /* not told before */
+	ck_assert_uint_eq(copied_of(va, 16), 0);
+	ck_assert_uint_eq(copied_of(va, 9), 0);
+	ck_assert_uint_eq(copied_of(va, 1), 0);
+	ck_assert_uint_eq(copied_of(va, 2), 2);
+	free_pages_exact(va, 18 * PAGE_SIZE);
+	unload(0);
+}
+END_TEST
+
 /* -- 46 -- */
 
 START_TEST(hazard_46_events_without_news_are_spurious)
@@ -533,6 +580,7 @@ int main(void)
 	tcase_add_loop_test(tc, hazard_44_any_page_may_be_kept, 0, 3);
 	tcase_add_loop_test(tc, hazard_44_address_that_was_never_mapped, 0, 6);
 	tcase_add_test(tc, hazard_45_nothing_stale_is_shared);
+	tcase_add_test(tc, adaptive_copies_short_requests);
 	tcase_add_test(tc, hazard_46_events_without_news_are_spurious);
 	tcase_add_test(tc, hazard_46_config_that_never_settles);
 	tcase_add_loop_test(tc, hazard_47_states_in_any_order, 0, 4);

@@ -35,6 +35,10 @@ static unsigned int copy_bytes = 4096;
 module_param(copy_bytes, uint, 0644);
 MODULE_PARM_DESC(copy_bytes, "adaptive: longest buffer that is copied (default 4096)");
 
+static unsigned int copy_run = 8;
+module_param(copy_run, uint, 0644);
+MODULE_PARM_DESC(copy_run, "adaptive: most pages of one request that are copied (default 8)");
+
 #define XVS_LAZY_COPY 512 /* lazy: headers and the like share their pages with other things */
 
 static struct xvs_front *front_of(struct device *dev)
@@ -98,15 +102,40 @@ static void unmap(struct xvs_front *f, dma_addr_t addr, size_t size, enum dma_da
 		xvs_break(f, XVS_BROKEN, "an address to unmap was never mapped");
 }
 
-/* Is it to be copied? Memory of the slab allocator is not kept, so lazy copies what fits. */
-static bool to_copy(const struct xvs_mode *mode, struct page *page, size_t size)
+/*
+ * adaptive: a copy costs by the byte; a grant hardly more for many pages than for one, since the
+ * back end maps those of a batch with one hypercall. So requests of many pages are granted. What
+ * belongs to one request is not told here: whole pages in a row are taken for one, what is shorter
+ * (headers, status, tables) for what lies between two, and a request is expected to be as long as
+ * the one before. Queues that map at the same time may mislead each other, which costs time only.
+ */
+static bool copy_pays(struct xvs_front *f, size_t size)
 {
+	unsigned int run = READ_ONCE(f->run), most = READ_ONCE(copy_run);
+
+	if (size < PAGE_SIZE) {
+		if (run) {
+			WRITE_ONCE(f->last_run, run);
+			WRITE_ONCE(f->run, 0);
+		}
+		return size <= READ_ONCE(copy_bytes);
+	}
+	run += size / PAGE_SIZE;
+	WRITE_ONCE(f->run, run);
+	return size <= READ_ONCE(copy_bytes) && run <= most && READ_ONCE(f->last_run) <= most;
+}
+
+/* Is it to be copied? Memory of the slab allocator is not kept, so lazy copies what fits. */
+static bool to_copy(struct xvs_front *f, struct page *page, size_t size)
+{
+	const struct xvs_mode *mode = f->agreed.mode;
+
 	if (!mode->copies)
 		return false;
 	if (mode->copies_all)
 		return true;
 	if (!mode->keeps)
-		return size <= READ_ONCE(copy_bytes);
+		return copy_pays(f, size);
 	return size <= XVS_LAZY_COPY || (size <= PAGE_SIZE && PageSlab(compound_head(page)));
 }
 
@@ -122,7 +151,7 @@ static dma_addr_t map_buffer(struct xvs_front *f, struct page *page, unsigned lo
 		return DMA_MAPPING_ERROR;
 	page = pfn_to_page(page_to_pfn(page) + (offset >> PAGE_SHIFT));
 	offset = offset_in_page(offset);
-	if (to_copy(mode, page, size)) {
+	if (to_copy(f, page, size)) {
 		addr = xvs_pool_map(&f->pool, page_address(page) + offset, size, attrs);
 		if (addr != DMA_MAPPING_ERROR || mode->copies_all)
 			return addr;

@@ -219,6 +219,8 @@ struct xvs_front {
 	struct xvs_grants grants;
 	struct xvs_pool pool;
 	struct xvs_keep *keep; /* NULL: none */
+	u32 run;	       /* adaptive: whole pages mapped since the last short buffer */
+	u32 last_run;	       /* and in the run before, which ended */
 	struct device_dma_parameters dma_parms;
 };
 
