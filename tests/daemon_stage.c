@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon_stage.h"
 
+#include "survey/survey.h"
+
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
@@ -17,6 +19,8 @@
 
 struct stage stage;
 bool stage_p2m;
+const char *stage_root;
+uint64_t stage_features;
 unsigned int stage_reset_ms = 200;
 unsigned int stage_guest_ms = 10000;
 struct stage_shared *shared;
@@ -25,17 +29,40 @@ void (*stage_in_keeper)(void);
 
 /* -- the source -- */
 
-static int sim_check(struct source *src, bool take, struct source_facts *facts, char *why,
-		     size_t size)
+/* Those of a machine in a folder, or of a disk behind the IOMMU that Xen drives. */
+static int sim_facts(struct source *src, struct facts *facts, char *why, size_t size)
 {
-	(void)take;
+	static const struct facts behind = { .is = { [FACT_HOST] = HOST_PV_DOM0,
+						     [FACT_PLATFORM] = BIT_SET,
+						     [FACT_ORDER] = BIT_CLEAR,
+						     [FACT_IOMMU] = IOMMU_ON,
+						     [FACT_FIRMWARE] = FIRMWARE_COVERS,
+						     [FACT_MEMORY] = MEMORY_BELOW } };
+	struct survey_device d;
+	int rc;
+
+	(void)src;
+	*facts = behind;
+	facts->is[FACT_TYPE] = (uint8_t)policy_type(shared->device_id);
+	if (!stage_root)
+		return 0;
+	rc = survey_one(stage_root, STAGE_BDF, &d);
+	if (rc)
+		snprintf(why, size, "no such device in %s", stage_root);
+	else
+		*facts = d.facts;
+	return rc;
+}
+
+static int sim_check(struct source *src, struct source_facts *facts, char *why, size_t size)
+{
 	facts->device_id = shared->device_id;
 	snprintf(facts->driver, sizeof(facts->driver), "sim-driver");
 	if (strcmp(src->text, STAGE_SOURCE)) {
 		snprintf(why, size, "%s: no such device", src->text);
 		return -ENODEV;
 	}
-	return 0;
+	return sim_facts(src, &facts->facts, why, size);
 }
 
 static int sim_take(struct source *src, bool take, char *why, size_t size)
@@ -91,6 +118,7 @@ static bool sim_owns(const struct source *src, int fd, const char *path)
 static const struct source_ops sim_source = {
 	.prefix = "sim:",
 	.check = sim_check,
+	.facts = sim_facts,
 	.take = sim_take,
 	.open = sim_open,
 	.close = sim_close,
@@ -135,6 +163,8 @@ static void make_machine(void)
 	if (stage_p2m) /* it bypasses the IOMMU */
 		full.features = 1ull << VIRTIO_RING_F_INDIRECT_DESC |
 				1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_BLK_F_FLUSH;
+	if (stage_features)
+		full.features = stage_features;
 	full.machine = stage.machine;
 	full.violation = on_violation;
 	full.reset_timeout_ms = stage_reset_ms;

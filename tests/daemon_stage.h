@@ -35,6 +35,11 @@ struct stage {
 
 /* To be set before stage_open(): the guest asks for addressing p2m, and may have it. */
 extern bool stage_p2m;
+/* A machine in a folder (survey_tree.h) whose device is the disk; NULL: none. */
+extern const char *stage_root;
+#define STAGE_BDF "0000:00:10.0"
+/* What the disk offers; 0: what it does by itself. */
+extern uint64_t stage_features;
 /* How long the disk may take for a reset; how long the guest waits for answers. */
 extern unsigned int stage_reset_ms, stage_guest_ms;
 extern struct stage stage;

@@ -259,25 +259,23 @@ START_TEST(hazard_25_frontend_nodes)
 		{ "version", "2" },	      { "version", "" },
 		{ "ctrl-ref", "-1" },	      { "ctrl-ref", "8 " },
 		{ "ctrl-ref", "4294967296" }, { "event-channel", "0x1" },
-		{ "addressing", "p2m" },      { "addressing", "Grant" },
-		{ "protection", "lazy" },     { "protection", "none" },
+		{ "addressing", "" },	      { "addressing", "Grant" },
+		{ "protection", "lazy," },    { "protection", "none" },
 		{ "protection", "strict\n" },
 	};
 	struct fe_nodes nodes = { 0 };
-	struct allow allow = { .addressing = 1u << XVS_ADDRESSING_GRANT,
-			       .protection = 1u << XVS_PROTECTION_STRICT };
 	char fe[PATH_SIZE], why[200], longest[NODE_MAX + 2];
 
 	path_frontend(fe, 1, 0);
 	put_good_nodes(fe);
-	ck_assert_int_eq(nodes_read_frontend(hv, fe, &allow, &nodes, why, sizeof(why)), 0);
+	ck_assert_int_eq(nodes_read_frontend(hv, fe, &nodes, why, sizeof(why)), 0);
 	ck_assert_uint_eq(nodes.ctrl_ref, 8);
 	ck_assert_uint_eq(nodes.ctrl_port, 9);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		put_good_nodes(fe);
 		node_put(hv, 0, fe, bad[i].key, bad[i].value);
 		why[0] = '\0';
-		ck_assert(node_is_malformed(nodes_read_frontend(hv, fe, &allow, &nodes, why,
+		ck_assert(node_is_malformed(nodes_read_frontend(hv, fe, &nodes, why,
 								sizeof(why))));
 		ck_assert_int_ne(why[0], 0);
 	}
@@ -285,13 +283,12 @@ START_TEST(hazard_25_frontend_nodes)
 	memset(longest, '1', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = '\0';
 	node_put(hv, 0, fe, "ctrl-ref", longest);
-	ck_assert_int_eq(nodes_read_frontend(hv, fe, &allow, &nodes, why, sizeof(why)), -EMSGSIZE);
-	/* what is allowed may be picked */
+	ck_assert_int_eq(nodes_read_frontend(hv, fe, &nodes, why, sizeof(why)), -EMSGSIZE);
+	/* any word that is known; the policy says whether it is offered */
 	put_good_nodes(fe);
 	node_put(hv, 0, fe, "protection", "lazy");
 	node_put(hv, 0, fe, "protection-wanted", "lazy,strict");
-	allow.protection |= 1u << XVS_PROTECTION_LAZY;
-	ck_assert_int_eq(nodes_read_frontend(hv, fe, &allow, &nodes, why, sizeof(why)), 0);
+	ck_assert_int_eq(nodes_read_frontend(hv, fe, &nodes, why, sizeof(why)), 0);
 	ck_assert_int_eq(nodes.protection, XVS_PROTECTION_LAZY);
 	ck_assert_str_eq(nodes.wanted_protection, "lazy,strict");
 }
@@ -335,6 +332,37 @@ START_TEST(what_is_allowed)
 }
 END_TEST
 
+/* A guest's list may be anything; what is left of it is known words, each once. */
+START_TEST(wishes_of_a_guest)
+{
+	static const struct {
+		const char *list;
+		unsigned int n;
+		uint8_t want[POLICY_WISHES];
+	} lists[] = {
+		{ "", 0, { 0 } },
+		{ ",,", 0, { 0 } },
+		{ "all", 0, { 0 } },
+		{ "lazy", 1, { XVS_PROTECTION_LAZY } },
+		{ "lazy,strict", 2, { XVS_PROTECTION_LAZY, XVS_PROTECTION_STRICT } },
+		{ "strict,strict,all,pool,", 2, { XVS_PROTECTION_STRICT, XVS_PROTECTION_POOL } },
+		{ "pool,lazy,strict,adaptive,pool", 4,
+		  { XVS_PROTECTION_POOL, XVS_PROTECTION_LAZY, XVS_PROTECTION_STRICT,
+		    XVS_PROTECTION_ADAPTIVE } },
+	};
+	uint8_t wanted[POLICY_WISHES];
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		memset(wanted, 0, sizeof(wanted));
+		ck_assert_uint_eq(allow_protection_wishes(lists[i].list, wanted), lists[i].n);
+		ck_assert_mem_eq(wanted, lists[i].want, sizeof(wanted));
+	}
+	ck_assert_uint_eq(allow_addressing_wishes("p2m,lazy,grant", wanted), 2);
+	ck_assert_uint_eq(wanted[0], XVS_ADDRESSING_P2M);
+	ck_assert_uint_eq(wanted[1], XVS_ADDRESSING_GRANT);
+}
+END_TEST
+
 START_TEST(node_reads)
 {
 	enum xb_state state = XB_CLOSED;
@@ -360,7 +388,8 @@ START_TEST(offers)
 	struct allow allow;
 
 	allow_defaults(&allow);
-	ck_assert_int_eq(nodes_write_offers(hv, "/local/domain/0/x", 2, &allow), 0);
+	ck_assert_int_eq(nodes_write_offers(hv, "/local/domain/0/x", 2, allow.addressing,
+					    allow.protection), 0);
 	ck_assert_int_eq(node_get(hv, "/local/domain/0/x", "versions", value), 0);
 	ck_assert_str_eq(value, "1");
 	ck_assert_int_eq(node_get(hv, "/local/domain/0/x", "device-id", value), 0);
@@ -420,6 +449,7 @@ int main(void)
 	tcase_add_checked_fixture(nodes, open_machine, close_machine);
 	tcase_add_test(nodes, hazard_25_frontend_nodes);
 	tcase_add_test(nodes, what_is_allowed);
+	tcase_add_test(nodes, wishes_of_a_guest);
 	tcase_add_test(nodes, node_reads);
 	tcase_add_test(nodes, offers);
 	suite_add_tcase(suite, parts);

@@ -132,14 +132,19 @@ START_TEST(hazard_26_interrupted_attach)
 }
 END_TEST
 
-static void put_nodes(const char *ctrl_ref)
+static void put_pick(const char *ctrl_ref, const char *addressing, const char *protection)
 {
 	node_put(stage.hv, 0, FE, "version", "1");
 	node_put(stage.hv, 0, FE, "ctrl-ref", ctrl_ref);
 	node_put(stage.hv, 0, FE, "event-channel", "1");
-	node_put(stage.hv, 0, FE, "addressing", "grant");
-	node_put(stage.hv, 0, FE, "protection", "strict");
+	node_put(stage.hv, 0, FE, "addressing", addressing);
+	node_put(stage.hv, 0, FE, "protection", protection);
 	node_put(stage.hv, 0, FE, "state", "3");
+}
+
+static void put_nodes(const char *ctrl_ref)
+{
+	put_pick(ctrl_ref, "grant", "strict");
 }
 
 START_TEST(hazard_25_attach_says_why)
@@ -183,6 +188,33 @@ START_TEST(hazard_25_refused_then_served)
 	all_is_gone();
 	sim_guest_free(stage.guest);
 	stage.guest = NULL;
+}
+END_TEST
+
+/* Known words, none of them offered: each is refused with the policy's own sentence. */
+START_TEST(hazard_25_picks_what_is_not_offered)
+{
+	static const struct {
+		const char *addressing, *protection, *why;
+	} bad[] = {
+		{ "p2m", "strict",
+		  "addressing: the guest picked p2m, which it is not offered: the administrator has "
+		  "not allowed p2m for this guest" },
+		{ "grant", "lazy",
+		  "protection: the guest picked one that the administrator has not allowed for it" },
+		{ "p2m", "lazy", "addressing: the guest picked p2m" },
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		stage_begin("{\"cmd\":\"attach\",\"domain\":\"1\",\"source\":\"sim:disk\","
+			    "\"timeout\":5,\"protection\":\"strict,pool\"}");
+		STAGE_WAIT(3000, stage_node_is(BE "/state", "2"));
+		ck_assert(stage_node_is(BE "/protection-offered", "strict,pool"));
+		put_pick("8", bad[i].addressing, bad[i].protection);
+		stage_finish_expecting(false, bad[i].why);
+		STAGE_WAIT(3000, stage_devices() == 0);
+	}
+	all_is_gone();
 }
 END_TEST
 
@@ -485,7 +517,10 @@ START_TEST(p2m_is_offered_only_where_it_can_be_done)
 		    "\"addressing\":\"grant,p2m\"}");
 	STAGE_WAIT(3000, stage_node_is(BE "/state", "2"));
 	ck_assert(stage_node_is(BE "/addressing-offered", "grant"));
-	ck_assert(device_has("addressing_allowed", "grant"));
+	ck_assert(device_has("addressing_allowed", "grant,p2m"));
+	ck_assert(device_has("addressing_offered", "grant"));
+	ck_assert(device_has("p2m_reason", "the device is behind an IOMMU (it offers bit 33), which "
+					   "knows of granted pages only"));
 	stage_expect("{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true}", true, NULL);
 	json_object_put(stage_finish());
 	stage_expect("{\"cmd\":\"attach\",\"domain\":\"1\",\"source\":\"sim:disk\","
@@ -577,6 +612,7 @@ int main(void)
 	tcase_add_test(life, hazard_26_interrupted_attach);
 	tcase_add_test(life, hazard_25_attach_says_why);
 	tcase_add_test(life, hazard_25_refused_then_served);
+	tcase_add_test(life, hazard_25_picks_what_is_not_offered);
 	tcase_add_test(life, hazard_26_guest_comes_again);
 	tcase_add_test(life, hazard_48_worker_killed);
 	tcase_add_test(life, worker_dies_again_and_again);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The whole data path on the simulation: sound guests, hostile ones, bad devices, dead workers. */
 #include "check_main.h"
+#include "dev/check_priv.h"
 #include "stage.h"
 
 #include <errno.h>
@@ -116,6 +117,53 @@ START_TEST(many_in_flight_on_several_queues)
 	ck_assert_uint_le(stat_of(&log_of()->stats.max_batch_hypercalls), 2);
 	ck_assert_uint_eq(stat_of(&log_of()->stats.map_calls),
 			  stat_of(&log_of()->stats.batches));
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	stage_down(&st);
+}
+END_TEST
+
+/* C10: it would write its own physical addresses where grants are expected. */
+START_TEST(driver_without_bit_33_is_refused)
+{
+	const struct sim_guest_config old = { .no_features = 1ull << VIRTIO_F_ACCESS_PLATFORM };
+	const uint64_t both = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM;
+	const uint8_t before = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
+	uint32_t status = 0;
+
+	stage_up(&st, NULL, &old);
+	stage_start(&st, false);
+	ck_assert_int_ne(sim_guest_start(st.guest), 0);
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	for (unsigned int i = 0; i < 4; i++) {
+		uint64_t features = (i & 1 ? 1ull << VIRTIO_F_VERSION_1 : 0) |
+				    (i & 2 ? 1ull << VIRTIO_F_ACCESS_PLATFORM : 0);
+		bool may = features == both;
+
+		ck_assert_int_eq(sim_guest_set_status(st.guest, before, &status), 0);
+		ck_assert_int_eq(sim_guest_set_features(st.guest, features), 0);
+		ck_assert_int_eq(sim_guest_set_status(st.guest,
+						      before | VIRTIO_CONFIG_S_FEATURES_OK, &status),
+				 0);
+		ck_assert_uint_eq(status & VIRTIO_CONFIG_S_FEATURES_OK,
+				  may ? VIRTIO_CONFIG_S_FEATURES_OK : 0);
+		ck_assert_int_eq(sim_guest_set_status(st.guest, 0, &status), 0);
+	}
+	stage_down(&st);
+}
+END_TEST
+
+/* C5: what asks for the platform's ordering is told that it has it; what does not, is not. */
+START_TEST(order_platform_is_accepted_where_it_is_offered)
+{
+	const uint64_t order = 1ull << VIRTIO_F_ORDER_PLATFORM;
+	const struct check_config dev = {
+		.features = _i ? order | 1ull << VIRTIO_F_ACCESS_PLATFORM : 0
+	};
+
+	up(&dev, NULL);
+	ck_assert_uint_eq(sim_guest_features(st.guest) & order, 0); /* its rings are the daemon's */
+	ck_assert_uint_eq(check_of(st.dev)->regs->driver_features & order, _i ? order : 0);
+	stage_io(&st, 0, 0, 4096, 1);
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	stage_down(&st);
 }
@@ -574,6 +622,8 @@ int main(void)
 	tcase_add_test(sound, data_to_a_device_without_ring_features);
 	tcase_add_test(sound, data_out_of_order_and_late);
 	tcase_add_test(sound, many_in_flight_on_several_queues);
+	tcase_add_test(sound, driver_without_bit_33_is_refused);
+	tcase_add_loop_test(sound, order_platform_is_accepted_where_it_is_offered, 0, 2);
 	tcase_add_test(sound, reset_and_start_again);
 	tcase_add_test(sound, config_is_limited_and_writable_only_where_it_may);
 	suite_add_tcase(suite, sound);

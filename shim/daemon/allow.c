@@ -105,6 +105,35 @@ static void put_words(unsigned int set, const char *const *words, unsigned int n
 						len ? "," : "", words[i]);
 }
 
+static unsigned int find_wishes(const char *const *words, unsigned int n, const char *list,
+				uint8_t wanted[POLICY_WISHES])
+{
+	unsigned int found = 0, seen = 0;
+
+	for (const char *at = list; found < POLICY_WISHES;) {
+		size_t len = strcspn(at, ",");
+		unsigned int i = find(words, n, at, len);
+
+		if (i && !(seen >> i & 1))
+			wanted[found++] = (uint8_t)i;
+		seen |= 1u << i;
+		at += len;
+		if (!*at++)
+			break;
+	}
+	return found;
+}
+
+unsigned int allow_addressing_wishes(const char *list, uint8_t wanted[POLICY_WISHES])
+{
+	return find_wishes(addressings, COUNT(addressings), list, wanted);
+}
+
+unsigned int allow_protection_wishes(const char *list, uint8_t wanted[POLICY_WISHES])
+{
+	return find_wishes(protections, COUNT(protections), list, wanted);
+}
+
 void allow_addressing_words(unsigned int set, char words[ALLOW_WORDS])
 {
 	put_words(set, addressings, COUNT(addressings), words);

@@ -3,7 +3,10 @@
 #ifndef XVS_DAEMON_ALLOW_H
 #define XVS_DAEMON_ALLOW_H
 
+#include "policy/policy.h"
+
 #include <stddef.h>
+#include <stdint.h>
 #include <xvshim/protocol.h>
 
 #define ALLOW_WORDS 64 /* room for the longest list */
@@ -27,6 +30,12 @@ int allow_set(struct allow *a, const char *key, const char *value, char *why, si
 /* The words of a set, in the order of their numbers. */
 void allow_addressing_words(unsigned int set, char words[ALLOW_WORDS]);
 void allow_protection_words(unsigned int set, char words[ALLOW_WORDS]);
+/*
+ * A guest's wishes, best first, into wanted; returns how many. They are for people and may be
+ * anything: words that are not known, and those that come again, are passed over.
+ */
+unsigned int allow_addressing_wishes(const char *list, uint8_t wanted[POLICY_WISHES]);
+unsigned int allow_protection_wishes(const char *list, uint8_t wanted[POLICY_WISHES]);
 /* The word of one value; "" where there is none. */
 const char *addressing_word(enum xvs_addressing a);
 const char *protection_word(enum xvs_protection p);

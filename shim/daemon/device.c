@@ -188,13 +188,12 @@ static void goal_resume(struct kdev *d)
 	d->error[0] = '\0';
 	if (d->adopted)
 		rc = kdev_read_allow(d, why, sizeof(why));
-	if (!rc && d->adopted) {
-		rc = kdev_limit_addressing(d);
-		snprintf(why, sizeof(why), "%s", d->error);
-	}
 	if (!rc && d->adopted)
-		rc = nodes_read_frontend(d->keeper->hv, d->fe, &d->allow, &d->nodes, why,
-					 sizeof(why));
+		rc = kdev_decide_offer(d, why, sizeof(why));
+	if (!rc && d->adopted)
+		rc = nodes_read_frontend(d->keeper->hv, d->fe, &d->nodes, why, sizeof(why));
+	if (!rc && d->adopted)
+		rc = kdev_decide_pick(d, why, sizeof(why));
 	/* What the front end wrote can be refused; that it cannot be read now is not its doing. */
 	if (rc && rc != -ENOENT && rc != -EOPNOTSUPP && !node_is_malformed(rc)) {
 		start_later(d, true, rc);
@@ -245,7 +244,7 @@ static void goal_close(struct kdev *d)
 	if (!rc && adopted)
 		rc = kdev_read_allow(d, d->error, sizeof(d->error));
 	if (!rc && adopted)
-		rc = kdev_limit_addressing(d);
+		rc = kdev_decide_offer(d, d->error, sizeof(d->error));
 	if (!rc && !d->dma.va)
 		rc = kdev_open_dma(d);
 	if (!rc)

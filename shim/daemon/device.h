@@ -86,8 +86,11 @@ struct kdev {
 	struct xvs_dma *memory; /* NULL: none */
 	struct hv_dma dma;      /* its pages; va NULL: none */
 	struct journal journal; /* data NULL: none */
-	struct allow allow; /* what the guest is offered */
+	struct allow allow; /* by the administrator */
 	struct fe_nodes nodes;
+	struct facts facts;       /* of device, machine, guest, administrator */
+	bool looked;              /* those of device and machine are in it */
+	struct decision decision; /* what comes of them; offers mean something once looked */
 	struct worker worker;
 	int hold_fd; /* while a worker is started: its socket to the holder; -1: none */
 
@@ -147,10 +150,18 @@ void kdev_drop_dma(struct kdev *d);
 /* All that a device holds, the source's earlier driver included. */
 void kdev_release(struct kdev *d);
 
-/* device_hold.c: addressing p2m. Takes it off what is allowed where it cannot be done; with
- * d->error when nothing is left. */
-int kdev_limit_addressing(struct kdev *d);
-/* A socket for the next worker in d->hold_fd, if its addressing asks for one. */
+/* device_policy.c: asks the policy. 0, or a negative errno and one line in why. */
+/* The source may be taken (source_check()); what the decision rests on is kept. */
+int kdev_decide_source(struct kdev *d, struct source_facts *facts, char *why, size_t size);
+/* What the guest is offered; the source is open. -EOPNOTSUPP: nothing is left to offer. */
+int kdev_decide_offer(struct kdev *d, char *why, size_t size);
+/* What the front end's nodes pick. -EINVAL: it is not offered. */
+int kdev_decide_pick(struct kdev *d, char *why, size_t size);
+/* What the guest's driver accepted, as the worker wrote it down. */
+struct driver_decision kdev_decide_driver(const struct kdev *d);
+
+/* device_hold.c: addressing p2m. A socket for the next worker in d->hold_fd, if its addressing asks
+ * for one. */
 int kdev_start_holder(struct kdev *d);
 void kdev_close_hold_fd(struct kdev *d);
 /* The device confirmed its reset. 0: nothing is held any more. */

@@ -1,54 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What addressing p2m asks of the keeper: to offer it only where it can be done, and a holder for
- * each worker, which ends when the device confirmed its reset.
+ * What addressing p2m asks of the keeper: a holder for each worker, which ends when the device
+ * confirmed its reset.
  */
 #include "daemon/keeper.h"
 
 #include "daemon/holder.h"
 
 #include <errno.h>
-#include <linux/virtio_config.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#define P2M_BIT (1u << XVS_ADDRESSING_P2M)
-
-/* NULL: it can be done, or *rc says why nobody knows. */
-static const char *why_not_p2m(struct kdev *d, int *rc)
-{
-	struct hv_dominfo info;
-
-	*rc = d->keeper->hv->ops->dom_info(d->keeper->hv, d->domid, &info);
-	if (*rc)
-		return NULL;
-	if (info.hvm)
-		return "the guest is not a PV domain";
-	/* Xen puts granted pages into the IOMMU's tables, but not those that are only mapped. */
-	if (d->src.dev->ops->get_features(d->src.dev) & 1ull << VIRTIO_F_ACCESS_PLATFORM)
-		return "the device is behind an IOMMU (it offers VIRTIO_F_ACCESS_PLATFORM)";
-	return NULL;
-}
-
-int kdev_limit_addressing(struct kdev *d)
-{
-	int rc = 0;
-	const char *why = d->allow.addressing & P2M_BIT ? why_not_p2m(d, &rc) : NULL;
-
-	if (rc)
-		snprintf(d->error, sizeof(d->error), "Xen does not say what the domain is: %s",
-			 strerror(-rc));
-	if (!why)
-		return rc;
-	d->allow.addressing &= ~P2M_BIT;
-	if (!d->allow.addressing) {
-		snprintf(d->error, sizeof(d->error), "no addressing but p2m is allowed, and %s", why);
-		return -EOPNOTSUPP;
-	}
-	log_line(LOG_INFO, "%s: addressing p2m is not offered: %s", d->name, why);
-	return 0;
-}
 
 static int connect_or_start(struct kdev *d, const char *path, struct hold_client *c)
 {

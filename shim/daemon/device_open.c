@@ -25,10 +25,11 @@ int kdev_check_type(struct kdev *d)
 	const struct vtype *type = vtype_find(d->src.dev->device_id);
 
 	d->device_id = d->src.dev->device_id;
-	if (type && !type->refuse)
+	if (policy_type(d->device_id) == TYPE_SERVED)
 		return 0;
 	snprintf(d->error, sizeof(d->error), "virtio type %u (%s) cannot be given to a guest: %s",
-		 d->device_id, vtype_name(d->device_id), type ? type->refuse : "it is not known");
+		 d->device_id, vtype_name(d->device_id),
+		 type && type->refuse ? type->refuse : "it is not known");
 	return -EOPNOTSUPP;
 }
 
@@ -112,11 +113,9 @@ static int open_source(struct kdev *d)
 		return -EBUSY;
 	}
 	if (!d->adopted) {
-		rc = d->src.ops->check(&d->src, d->take, &facts, d->error, sizeof(d->error));
+		rc = kdev_decide_source(d, &facts, d->error, sizeof(d->error));
 		if (rc)
 			return rc;
-		if (facts.reason)
-			log_line(LOG_INFO, "%s: %s: %s", d->name, d->src.text, facts.reason);
 		snprintf(d->src.earlier, sizeof(d->src.earlier), "%s", facts.driver);
 		rc = statefile_write(d);
 		if (rc)
@@ -159,7 +158,7 @@ int kdev_open(struct kdev *d)
 	if (!rc)
 		rc = kdev_check_type(d);
 	if (!rc)
-		rc = kdev_limit_addressing(d);
+		rc = kdev_decide_offer(d, d->error, sizeof(d->error));
 	if (!rc && !d->dma.va)
 		rc = kdev_open_dma(d);
 	if (!rc)

@@ -55,7 +55,9 @@ int kdev_sync(struct kdev *d)
 	int rc = sync_error(d);
 
 	if (!rc && d->xb == XB_INITWAIT && !d->offers_written) {
-		rc = nodes_write_offers(hv, d->be, d->device_id, &d->allow);
+		rc = nodes_write_offers(hv, d->be, d->device_id,
+					d->decision.offered_addressing,
+					d->decision.offered_protection);
 		d->offers_written = !rc;
 	}
 	if (!rc && d->xb != d->xb_written) {
@@ -147,8 +149,9 @@ static void on_initwait(struct kdev *d)
 	}
 	if (d->fe_state != XB_INITIALISED || d->xb_written != XB_INITWAIT)
 		return;
-	rc = nodes_read_frontend(d->keeper->hv, d->fe, &d->allow, &d->nodes, why,
-				 sizeof(why));
+	rc = nodes_read_frontend(d->keeper->hv, d->fe, &d->nodes, why, sizeof(why));
+	if (!rc)
+		rc = kdev_decide_pick(d, why, sizeof(why));
 	if (node_is_malformed(rc) || rc == -ENOENT)
 		kdev_refuse(d, why);
 	else if (rc)

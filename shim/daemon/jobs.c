@@ -109,12 +109,15 @@ static bool connected(const struct kdev *d)
 /* Both ends are there, but the guest has nothing that drives the device. */
 static void no_driver(const struct job *job, const struct kdev *d, char *why, size_t size)
 {
+	struct driver_decision driver = kdev_decide_driver(d);
 	char name[64];
 
 	domain_name(d->keeper->hv, d->domid, name, sizeof(name));
 	snprintf(why, size, "domain '%s' has no working driver for virtio-%s: %s", name,
 		 vtype_name(d->device_id),
-		 job->late ? "none started in time" : "it gave up (see the guest's kernel log)");
+		 driver.agreement == AGREE_REFUSE ? driver.reason
+		 : job->late			  ? "none started in time"
+						  : "it gave up (see the guest's kernel log)");
 }
 
 static void undo(struct job *job, struct kdev *d)
@@ -178,28 +181,18 @@ static void attach_step(struct job *job, struct kdev *d)
 	}
 }
 
-/* Is anybody else's device in the way, or the source of a kind no guest may have? */
+/* Is anybody else's device in the way, or the source one that no guest may have? */
 static int check_source(struct keeper *k, struct source *src, bool take, char *why, size_t size)
 {
 	struct source_facts facts = { 0 };
-	const struct vtype *type;
-	struct kdev *other;
-	int rc;
+	struct decision decision;
+	struct kdev *other = keeper_find_source(k, src->text);
 
-	other = keeper_find_source(k, src->text);
 	if (other) {
 		snprintf(why, size, "%s is already given to domain %u", src->text, other->domid);
 		return -EBUSY;
 	}
-	rc = src->ops->check(src, take, &facts, why, size);
-	if (rc && rc != -EBUSY)
-		return rc;
-	type = facts.device_id ? vtype_find(facts.device_id) : NULL;
-	if (type && !type->refuse)
-		return rc;
-	snprintf(why, size, "%s is a virtio-%s, which cannot be given to a guest: %s", src->text,
-		 vtype_name(facts.device_id), type ? type->refuse : "its type is not known");
-	return -EOPNOTSUPP;
+	return source_check(src, take, &facts, &decision, why, size);
 }
 
 /* What the person allows this guest, over the settings; checked before anything is written. */

@@ -125,23 +125,19 @@ static int read_number(struct hv *hv, const char *fe, const char *key, uint64_t 
 	return 0;
 }
 
-static int read_words(struct hv *hv, const char *fe, const struct allow *allow,
-		      struct fe_nodes *nodes, char *why, size_t size)
+static int read_words(struct hv *hv, const char *fe, struct fe_nodes *nodes, char *why,
+		      size_t size)
 {
 	char word[NODE_MAX + 1];
 	int rc = node_get(hv, fe, XVS_KEY_ADDRESSING, word);
 
 	if (!rc)
 		rc = parse_addressing(word, &nodes->addressing);
-	if (!rc && !(allow->addressing >> nodes->addressing & 1))
-		rc = -EINVAL; /* known, but not offered */
 	if (rc)
 		return bad_node(XVS_KEY_ADDRESSING, rc, why, size);
 	rc = node_get(hv, fe, XVS_KEY_PROTECTION, word);
 	if (!rc)
 		rc = parse_protection(word, &nodes->protection);
-	if (!rc && !(allow->protection >> nodes->protection & 1))
-		rc = -EINVAL;
 	if (rc)
 		return bad_node(XVS_KEY_PROTECTION, rc, why, size);
 	node_get_text(hv, fe, XVS_KEY_ADDRESSING_WANTED, nodes->wanted_addressing, ALLOW_WORDS);
@@ -149,8 +145,8 @@ static int read_words(struct hv *hv, const char *fe, const struct allow *allow,
 	return 0;
 }
 
-int nodes_read_frontend(struct hv *hv, const char *fe, const struct allow *allow,
-			struct fe_nodes *nodes, char *why, size_t size)
+int nodes_read_frontend(struct hv *hv, const char *fe, struct fe_nodes *nodes, char *why,
+			size_t size)
 {
 	uint32_t version = 0;
 	int rc = read_number(hv, fe, XVS_KEY_VERSION, UINT32_MAX, &version, why, size);
@@ -168,7 +164,7 @@ int nodes_read_frontend(struct hv *hv, const char *fe, const struct allow *allow
 	rc = read_number(hv, fe, XVS_KEY_CTRL_PORT, UINT32_MAX, &nodes->ctrl_port, why, size);
 	if (rc)
 		return rc;
-	return read_words(hv, fe, allow, nodes, why, size);
+	return read_words(hv, fe, nodes, why, size);
 }
 
 const char *const nodes_allow_keys[4] = { "addressing", "protection", "keep-pages", "keep-ms" };
@@ -215,18 +211,18 @@ int nodes_write_allow(struct hv *hv, uint32_t t, const char *be, const char *con
 	return rc;
 }
 
-int nodes_write_offers(struct hv *hv, const char *be, uint32_t device_id,
-		       const struct allow *allow)
+int nodes_write_offers(struct hv *hv, const char *be, uint32_t device_id, unsigned int addressing,
+		       unsigned int protection)
 {
 	char words[ALLOW_WORDS];
 	int rc = node_put_number(hv, 0, be, XVS_KEY_VERSIONS, XVS_VERSION);
 
 	if (!rc)
 		rc = node_put_number(hv, 0, be, XVS_KEY_DEVICE_ID, device_id);
-	allow_addressing_words(allow->addressing, words);
+	allow_addressing_words(addressing, words);
 	if (!rc)
 		rc = node_put(hv, 0, be, XVS_KEY_ADDRESSING_OFFERED, words);
-	allow_protection_words(allow->protection, words);
+	allow_protection_words(protection, words);
 	if (!rc)
 		rc = node_put(hv, 0, be, XVS_KEY_PROTECTION_OFFERED, words);
 	return rc;

@@ -57,11 +57,11 @@ struct fe_nodes {
 };
 
 /*
- * Reads and checks them against what this back end offers. node_is_malformed() errors and
- * -ENOENT: the guest's fault, one line in why.
+ * Reads them; whether what they pick is offered is the policy's to say. node_is_malformed() errors
+ * and -ENOENT: the guest's fault, one line in why.
  */
-int nodes_read_frontend(struct hv *hv, const char *fe, const struct allow *allow,
-			struct fe_nodes *nodes, char *why, size_t size);
+int nodes_read_frontend(struct hv *hv, const char *fe, struct fe_nodes *nodes, char *why,
+			size_t size);
 
 /*
  * What the toolstack wrote down for this device; nodes that are not there leave *allow as it is.
@@ -71,8 +71,8 @@ int nodes_read_allow(struct hv *hv, const char *be, struct allow *allow, char *w
 extern const char *const nodes_allow_keys[4];
 int nodes_write_allow(struct hv *hv, uint32_t t, const char *be, const char *const value[4]);
 
-/* What a back end offers, before it goes to InitWait. */
-int nodes_write_offers(struct hv *hv, const char *be, uint32_t device_id,
-		       const struct allow *allow);
+/* What a back end offers, before it goes to InitWait. Sets: bit n is value n. */
+int nodes_write_offers(struct hv *hv, const char *be, uint32_t device_id, unsigned int addressing,
+		       unsigned int protection);
 
 #endif

@@ -10,9 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* NULL: nobody has said it yet. */
 static void add_text(json_object *o, const char *key, const char *text)
 {
-	object_add(o, key, json_object_new_string(text));
+	object_add(o, key, json_object_new_string(text ? text : ""));
 }
 
 static void add_number(json_object *o, const char *key, uint64_t n)
@@ -104,20 +105,39 @@ static json_object *report_counters(struct journal *j)
 	return o;
 }
 
+/* Of the nested device; empty: not known yet. */
+static void add_addresses(json_object *o, const struct kdev *d)
+{
+	const struct decision *c = &d->decision;
+
+	add_text(o, "addresses", d->looked ? policy_nested_name(c->nested) : "");
+	add_text(o, "addresses_reason", d->looked ? c->reason : "");
+	add_text(o, "barriers", d->looked ? policy_barriers_name(c->barriers) : "");
+	add_text(o, "barriers_reason", d->looked ? c->barriers_reason : "");
+}
+
 /* What the guest asked for, what it may have, what was agreed on; empty: not known yet. */
 static void add_modes(json_object *o, const struct kdev *d)
 {
 	bool agreed = d->state >= KD_STARTING && d->state <= KD_RECOVER;
+	const struct decision *c = &d->decision;
+	bool p2m = d->allow.addressing >> XVS_ADDRESSING_P2M & 1;
 	char words[ALLOW_WORDS];
 
 	add_text(o, "addressing", agreed ? addressing_word(d->nodes.addressing) : "");
+	add_text(o, "addressing_reason", agreed ? c->addressing_reason : "");
 	add_text(o, "protection", agreed ? protection_word(d->nodes.protection) : "");
+	add_text(o, "protection_reason", agreed ? c->protection_reason : "");
 	allow_addressing_words(d->allow.addressing, words);
 	add_text(o, "addressing_allowed", words);
 	allow_protection_words(d->allow.protection, words);
 	add_text(o, "protection_allowed", words);
+	allow_addressing_words(c->offered_addressing, words);
+	add_text(o, "addressing_offered", words);
+	add_text(o, "p2m_reason", p2m && c->offered_addressing ? c->p2m_reason : "");
 	add_text(o, "addressing_wanted", agreed ? d->nodes.wanted_addressing : "");
 	add_text(o, "protection_wanted", agreed ? d->nodes.wanted_protection : "");
+	add_text(o, "driver_reason", agreed && d->nodes.addressing ? kdev_decide_driver(d).reason : "");
 	add_number(o, "keep_pages", d->allow.keep_pages);
 	add_number(o, "keep_ms", d->allow.keep_ms);
 }
@@ -136,6 +156,7 @@ json_object *report_device(struct kdev *d, bool counters)
 	add_text(o, "state", kdev_state_name(d->state));
 	add_text(o, "backend_state", xb_name(d->xb_written));
 	add_text(o, "frontend_state", xb_name(d->fe_state));
+	add_addresses(o, d);
 	add_modes(o, d);
 	add_number(o, "worker", (uint64_t)d->worker.pid);
 	add_text(o, "error", d->error[0] ? d->error : d->held);

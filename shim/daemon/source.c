@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/source.h"
 
+#include "policy/types.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,6 +40,47 @@ int source_init(struct source *src, const char *text, char *why, size_t size)
 	if (src->ops != &source_pci)
 		snprintf(src->text, sizeof(src->text), "%s", text);
 	return 0;
+}
+
+static int refused_type(const struct source *src, const struct source_facts *facts, char *why,
+			size_t size)
+{
+	const struct vtype *type = facts->device_id ? vtype_find(facts->device_id) : NULL;
+
+	snprintf(why, size, "%s is a virtio-%s, which cannot be given to a guest: %s", src->text,
+		 vtype_name(facts->device_id),
+		 type && type->refuse ? type->refuse : "its type is not known");
+	return -EOPNOTSUPP;
+}
+
+int source_check(struct source *src, bool take, struct source_facts *facts,
+		 struct decision *decision, char *why, size_t size)
+{
+	int rc = src->ops->check(src, facts, why, size);
+
+	if (rc)
+		return rc;
+	facts->facts.is[FACT_TAKE] = take ? TAKE_TOLD : TAKE_NOT_TOLD;
+	*decision = policy_decide(&facts->facts);
+	if (decision->verdict != VERDICT_SERVE) {
+		if (decision->decided == FACT_TYPE)
+			return refused_type(src, facts, why, size);
+		snprintf(why, size, "%s: %s: %s", src->text,
+			 policy_verdict_name(decision->verdict), decision->reason);
+		return -EOPNOTSUPP;
+	}
+	if (decision->attach == ATTACH_READY)
+		return 0;
+	if (decision->attach == ATTACH_BUSY && facts->use[0])
+		snprintf(why, size, "%s", facts->use);
+	else if (decision->attach == ATTACH_BUSY)
+		snprintf(why, size, "%s: %s", src->text, decision->attach_reason);
+	else
+		snprintf(why, size,
+			 "%s is held by this domain's driver %s; nothing uses it: --take takes it "
+			 "from there",
+			 src->text, facts->driver);
+	return -EBUSY;
 }
 
 int source_reset(struct source *src, char *why, size_t size)

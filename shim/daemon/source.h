@@ -10,13 +10,15 @@
 
 #include "daemon/parse.h"
 #include "dev/dev.h"
+#include "policy/policy.h"
 
 #define SOURCE_DRIVER_MAX 64
 
 struct source_facts {
 	uint32_t device_id;             /* virtio device type */
 	char driver[SOURCE_DRIVER_MAX]; /* that has it now; empty: none */
-	const char *reason; /* for the addresses it is given, a static string; NULL: none */
+	char use[160]; /* who uses what stands behind it, a whole line; empty: not known */
+	struct facts facts; /* of device, machine and holder */
 };
 
 struct source {
@@ -31,9 +33,10 @@ struct source {
 struct source_ops {
 	const char *prefix; /* "pci:" */
 
-	/* Looks, changes nothing. take: may it be taken from the driver that has it? */
-	int (*check)(struct source *src, bool take, struct source_facts *facts, char *why,
-		     size_t size);
+	/* Both look and change nothing. check: an error where there is no such device, or none
+	 * that could be driven; whether it may be is source_check()'s to say. */
+	int (*check)(struct source *src, struct source_facts *facts, char *why, size_t size);
+	int (*facts)(struct source *src, struct facts *facts, char *why, size_t size);
 	/* Away from its driver; nothing to do when it is away already. */
 	int (*take)(struct source *src, bool take, char *why, size_t size);
 	/* Sets src->dev. The device was not reset. */
@@ -53,6 +56,14 @@ void source_register(const struct source_ops *ops);
 
 /* Fills in a source that is not open. -EINVAL: no such kind, or malformed. */
 int source_init(struct source *src, const char *text, char *why, size_t size);
+
+/*
+ * Looks at it and asks the policy, with the facts that `xvshim probe` shows: may it be taken? take:
+ * from the driver that has it as well. 0; -EOPNOTSUPP: not to be given to a guest; -EBUSY; else what
+ * check said.
+ */
+int source_check(struct source *src, bool take, struct source_facts *facts,
+		 struct decision *decision, char *why, size_t size);
 
 /* Resets the device and has that confirmed. 0 as well when there is none to reset. */
 int source_reset(struct source *src, char *why, size_t size);

@@ -17,52 +17,37 @@ static const char *bdf_of(const struct source *src)
 	return src->text + strlen(source_pci.prefix);
 }
 
-/*
- * What the policy makes of it. Types are refused by name elsewhere, and the rest of what it can
- * say no to is the host: a PVH dom0, or bits that cannot be read where they matter.
- */
-static int ask_policy(const char *bdf, const char **reason, char *why, size_t size)
+static int pci_source_facts(struct source *src, struct facts *facts, char *why, size_t size)
 {
-	struct survey_machine m;
 	struct survey_device d;
-	int rc = survey_open(&m, NULL);
+	int rc = survey_one(NULL, bdf_of(src), &d);
 
-	if (rc) {
-		snprintf(why, size, "%s: cannot be looked at: %s", bdf, strerror(-rc));
-		return rc;
-	}
-	rc = survey_pci(&m, bdf, &d);
-	survey_close(&m);
-	if (rc) {
-		snprintf(why, size, "%s: cannot be looked at: %s", bdf, strerror(-rc));
-		return rc;
-	}
-	if (d.decision.verdict != VERDICT_SERVE && d.decision.decided != FACT_TYPE) {
-		snprintf(why, size, "%s: %s: %s", bdf, policy_verdict_name(d.decision.verdict),
-			 d.decision.reason);
-		return -EOPNOTSUPP;
-	}
-	*reason = d.decision.reason;
-	return 0;
+	if (rc)
+		snprintf(why, size, "%s: cannot be looked at: %s", src->text, strerror(-rc));
+	else
+		*facts = d.facts;
+	return rc;
 }
 
-static int pci_source_check(struct source *src, bool take, struct source_facts *facts, char *why,
-			    size_t size)
+static int pci_source_check(struct source *src, struct source_facts *facts, char *why, size_t size)
 {
 	struct xpci_info info = { 0 };
-	int rc = xpci_check(bdf_of(src), &info, why, size);
+	int rc = xpci_check(bdf_of(src), &info, why, size), looked;
 
+	/* In use, or without the modern interface: the policy has the word. */
+	if (rc && rc != -EBUSY && !(rc == -ENOTSUP && info.transitional && info.virtio_type))
+		return rc;
 	facts->device_id = info.virtio_type;
 	snprintf(facts->driver, sizeof(facts->driver), "%s", info.driver);
-	if (!rc)
-		rc = ask_policy(info.bdf, &facts->reason, why, size);
-	if (rc || take || !info.driver[0] || !strcmp(info.driver, UIO_DRIVER))
-		return rc;
-	snprintf(why, size,
-		 "%s is held by this domain's driver %s; nothing uses it: --take takes it from "
-		 "there",
-		 src->text, info.driver);
-	return -EBUSY;
+	if (rc == -EBUSY)
+		snprintf(facts->use, sizeof(facts->use), "%.150s", why);
+	looked = pci_source_facts(src, &facts->facts, why, size);
+	if (looked)
+		return looked;
+	if (rc == -EBUSY)
+		facts->facts.is[FACT_HOLDER] = HOLDER_IN_USE;
+	/* Of two readings the worse counts: this one could not drive it. */
+	return rc == -ENOTSUP && facts->facts.is[FACT_TRANSPORT] != TRANSPORT_LEGACY ? rc : 0;
 }
 
 static struct xvs_pci *pci_of(const struct source *src)
@@ -139,6 +124,7 @@ static bool pci_source_owns(const struct source *src, int fd, const char *path)
 const struct source_ops source_pci = {
 	.prefix = "pci:",
 	.check = pci_source_check,
+	.facts = pci_source_facts,
 	.take = pci_source_take,
 	.open = pci_source_open,
 	.close = pci_source_close,

@@ -4,6 +4,7 @@
 
 #include "policy/types.h"
 
+#include <linux/virtio_config.h>
 #include <stddef.h>
 
 const struct rule *policy_match(const struct rule_table *table, const struct facts *facts)
@@ -21,60 +22,53 @@ const struct rule *policy_match(const struct rule_table *table, const struct fac
 	return NULL;
 }
 
-/*
- * By how much of the guest's memory the back end could see at any moment, least first: a page
- * for one request; bounce pages only, but always; both; pages that stay. See protocol.h.
- */
-static unsigned int exposure(unsigned int protection)
+static bool has(unsigned int set, unsigned int value)
 {
-	static const uint8_t rank[PROTECTION_VALUES] = { [XVS_PROTECTION_STRICT] = 0,
-							 [XVS_PROTECTION_POOL] = 1,
-							 [XVS_PROTECTION_ADAPTIVE] = 2,
-							 [XVS_PROTECTION_LAZY] = 3 };
-
-	return rank[protection];
+	return value && set >> value & 1;
 }
 
-/* Neither side gets a looser mode than it asked for; unsaid: adaptive, safe and fast. */
-static void decide_protection(const struct facts *facts, struct decision *d)
+unsigned int policy_pick(const struct choice *choice, unsigned int offered)
 {
-	unsigned int asked = facts->is[FACT_ASKED_PROTECTION];
-	unsigned int chosen = facts->is[FACT_PROTECTION];
-	unsigned int limit = chosen ? chosen : XVS_PROTECTION_ADAPTIVE;
-
-	if (d->addressing == XVS_ADDRESSING_P2M) {
-		d->protection_reason = "with p2m there are no grants to protect: the administrator "
-				       "trusts this domain's memory to the device";
-		return;
+	if (!choice->picked)
+		return PICK_NOT_YET;
+	if (!has(offered, choice->picked))
+		return PICK_NOT_OFFERED;
+	if (!choice->nr_wanted)
+		return PICK_UNWISHED;
+	for (unsigned int i = 0; i < choice->nr_wanted && i < POLICY_WISHES; i++) {
+		if (choice->wanted[i] == choice->picked)
+			return i ? PICK_NEXT : PICK_BEST;
+		if (has(offered, choice->wanted[i]))
+			break;
 	}
-	if (!asked && !chosen) {
-		d->protection = limit;
-		d->protection_reason = "nobody said: adaptive keeps no page of the guest beyond "
-				       "its request and copies what is small";
-	} else if (!asked) {
-		d->protection = limit;
-		d->protection_reason = "the administrator chose it and the guest did not ask";
-	} else if (exposure(asked) <= exposure(limit)) {
-		d->protection = asked;
-		d->protection_reason = "the guest asks for it, and it exposes no more than what "
-				       "the administrator allows";
-	} else {
-		d->protection = limit;
-		d->protection_reason = "the guest asks for a looser mode than the administrator "
-				       "allows";
-	}
+	return PICK_LESS;
 }
 
-static void decide_guest(const struct facts *facts, struct decision *d)
+/* What may be offered, and how the guest's pick stands to that. */
+static void decide_guest(struct facts *facts, struct decision *d)
 {
-	const struct rule *rule = policy_match(&policy_tables[TABLE_GUEST], facts);
+	const struct rule *rule;
 
-	d->offered = 1u << XVS_ADDRESSING_GRANT;
-	if (facts->is[FACT_GUEST] == GUEST_PV && facts->is[FACT_P2M] == P2M_ALLOWED)
-		d->offered |= 1u << XVS_ADDRESSING_P2M;
+	facts->is[FACT_P2M] = has(facts->addressing.allowed, XVS_ADDRESSING_P2M) ? P2M_ALLOWED
+										 : P2M_FORBIDDEN;
+	rule = policy_match(&policy_tables[TABLE_P2M], facts);
+	d->offered_addressing = facts->addressing.allowed;
+	if (!rule->outcome)
+		d->offered_addressing &= ~(1u << XVS_ADDRESSING_P2M);
+	d->offered_protection = facts->protection.allowed;
+	d->p2m_reason = rule->reason;
+
+	facts->is[FACT_PICKED] = facts->addressing.picked;
+	facts->is[FACT_PICK_ADDRESSING] =
+		(uint8_t)policy_pick(&facts->addressing, d->offered_addressing);
+	facts->is[FACT_PICK_PROTECTION] =
+		(uint8_t)policy_pick(&facts->protection, d->offered_protection);
+	rule = policy_match(&policy_tables[TABLE_ADDRESSING], facts);
 	d->addressing = rule->outcome;
-	d->guest_reason = rule->reason;
-	decide_protection(facts, d);
+	d->addressing_reason = rule->reason;
+	rule = policy_match(&policy_tables[TABLE_PROTECTION], facts);
+	d->protection = rule->outcome;
+	d->protection_reason = rule->reason;
 }
 
 struct decision policy_decide(const struct facts *facts)
@@ -95,9 +89,39 @@ struct decision policy_decide(const struct facts *facts)
 		.attach = attach->outcome,
 		.attach_reason = attach->reason,
 	};
+	struct facts mine = *facts;
 
-	decide_guest(facts, &d);
+	decide_guest(&mine, &d);
 	return d;
+}
+
+static uint8_t bit_of(uint64_t features, unsigned int bit, uint64_t known)
+{
+	return !(known >> bit & 1) ? BIT_UNKNOWN : features >> bit & 1 ? BIT_SET : BIT_CLEAR;
+}
+
+void policy_know_features(struct facts *facts, uint64_t features, uint64_t known)
+{
+	facts->is[FACT_PLATFORM] = bit_of(features, VIRTIO_F_ACCESS_PLATFORM, known);
+	facts->is[FACT_ORDER] = bit_of(features, VIRTIO_F_ORDER_PLATFORM, known);
+}
+
+static uint8_t driver_bit(bool said, uint64_t features, unsigned int bit)
+{
+	return !said ? DRIVER_BIT_NOT_YET
+		     : features >> bit & 1 ? DRIVER_BIT_ACCEPTED : DRIVER_BIT_IGNORED;
+}
+
+struct driver_decision policy_driver(enum xvs_addressing picked, bool said, uint64_t features)
+{
+	const struct facts facts = { .is = {
+		[FACT_PICKED] = (uint8_t)picked,
+		[FACT_DRIVER_VERSION] = driver_bit(said, features, VIRTIO_F_VERSION_1),
+		[FACT_DRIVER_BIT] = driver_bit(said, features, VIRTIO_F_ACCESS_PLATFORM),
+	} };
+	const struct rule *rule = policy_match(&policy_tables[TABLE_DRIVER], &facts);
+
+	return (struct driver_decision){ .agreement = rule->outcome, .reason = rule->reason };
 }
 
 /* virtio 1.x, "Device Types": those whose requests or config space name memory by address. */

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#define VALUES_MAX 5
+#define VALUES_MAX 6
 
 static const struct {
 	const char *name;
@@ -24,13 +24,16 @@ static const struct {
 	[FACT_HOLDER] = { "holder", { "none", "a driver", "in use" } },
 	[FACT_TAKE] = { "--take", { "not given", "given" } },
 	[FACT_GUEST] = { "guest", { "PVH or HVM", "PV" } },
-	[FACT_GUEST_BIT] = { "guest and bit 33", { "not yet", "ignores it", "accepts it" } },
-	[FACT_ASKED_ADDRESSING] = { "guest asks", { "nothing", "grant", "p2m" } },
-	[FACT_ASKED_PROTECTION] = { "guest asks protection",
-				    { "nothing", "strict", "pool", "lazy", "adaptive" } },
 	[FACT_P2M] = { "p2m", { "not allowed", "allowed" } },
-	[FACT_PROTECTION] = { "administrator",
-			      { "nothing", "strict", "pool", "lazy", "adaptive" } },
+	[FACT_PICKED] = { "guest picks", { "nothing", "grant", "p2m" } },
+	[FACT_PICK_ADDRESSING] = { "its pick",
+				   { "not yet", "not offered", "without a wish", "its best wish",
+				     "the best of its wishes that is offered", "less than it wants" } },
+	[FACT_PICK_PROTECTION] = { "its pick",
+				   { "not yet", "not offered", "without a wish", "its best wish",
+				     "the best of its wishes that is offered", "less than it wants" } },
+	[FACT_DRIVER_VERSION] = { "driver and VERSION_1", { "not yet", "ignores it", "accepts it" } },
+	[FACT_DRIVER_BIT] = { "driver and bit 33", { "not yet", "ignores it", "accepts it" } },
 };
 
 const char *policy_fact_name(enum fact fact)
@@ -67,9 +70,16 @@ const char *policy_verdict_name(enum verdict verdict)
 	return names[verdict];
 }
 
-const char *policy_protection_name(enum xvs_protection protection)
+const char *policy_barriers_name(enum barriers barriers)
 {
-	return protection ? words[FACT_PROTECTION].value[protection] : "none";
+	return barriers == BARRIERS_STRONG ? "strong" : "SMP";
+}
+
+const char *policy_attach_name(enum attach attach)
+{
+	static const char *const names[] = { "busy", "needs --take", "ready" };
+
+	return names[attach];
 }
 
 static void print_conditions(FILE *to, const struct rule *rule)

@@ -187,34 +187,95 @@ static const struct rule attach_rules[] = {
 	{ SAYS(ATTACH_READY, HOLDER, "no driver of this system holds it") },
 };
 
-static const struct rule guest_rules[] = {
-	{ .accept = { [FACT_ASKED_ADDRESSING] = IS(ASKED_P2M),
-		      [FACT_GUEST] = IS(GUEST_TRANSLATED) },
-	  SAYS(0, GUEST, "only a PV guest has a table of its machine frames: p2m is not offered to "
-			 "this one") },
-	{ .accept = { [FACT_ASKED_ADDRESSING] = IS(ASKED_P2M),
-		      [FACT_P2M] = IS(P2M_FORBIDDEN) },
-	  SAYS(0, P2M, "the administrator has not allowed p2m for this domain") },
-	{ .accept = { [FACT_ASKED_ADDRESSING] = IS(ASKED_P2M) },
-	  SAYS(XVS_ADDRESSING_P2M, ASKED_ADDRESSING,
-	       "the guest asks for p2m and the administrator has allowed it: the ring holds the "
-	       "guest's own frames") },
-	{ .accept = { [FACT_GUEST_BIT] = IS(GUEST_BIT_IGNORED),
-		      [FACT_ASKED_ADDRESSING] = IS(ASKED_NOTHING), [FACT_GUEST] = IS(GUEST_PV),
-		      [FACT_P2M] = IS(P2M_ALLOWED) },
-	  SAYS(XVS_ADDRESSING_P2M, GUEST_BIT,
-	       "the guest's driver ignores bit 33 and writes its own frames, which the "
-	       "administrator has allowed for this domain (p2m)") },
-	{ .accept = { [FACT_GUEST_BIT] = IS(GUEST_BIT_IGNORED) },
-	  SAYS(0, GUEST_BIT,
-	       "the guest's driver ignores bit 33: it would write its own physical addresses "
-	       "where grants are expected, so FEATURES_OK is refused") },
-	{ .accept = { [FACT_GUEST_BIT] = IS(GUEST_BIT_ACCEPTED) },
-	  SAYS(XVS_ADDRESSING_GRANT, GUEST_BIT,
-	       "the guest's driver accepts bit 33: the addresses in its ring are grants") },
-	{ SAYS(XVS_ADDRESSING_GRANT, GUEST_BIT,
-	       "bit 33 is offered to every guest, and its addresses are grants unless p2m is "
-	       "agreed") },
+/*
+ * A page held by its pfn is only mapped into dom0, which puts nothing into the tables of an IOMMU: a
+ * device that stands behind one would be stopped at it.
+ */
+static const struct rule p2m_rules[] = {
+	{ .accept = { [FACT_P2M] = IS(P2M_FORBIDDEN) },
+	  SAYS(false, P2M, "the administrator has not allowed p2m for this guest") },
+	{ .accept = { [FACT_GUEST] = IS(GUEST_TRANSLATED) },
+	  SAYS(false, GUEST,
+	       "the guest is not a PV domain, and no other has a table of its machine frames") },
+	{ .accept = { [FACT_IOMMU] = IS(IOMMU_OFF) },
+	  SAYS(true, IOMMU,
+	       "the administrator has allowed p2m, and Xen runs without an IOMMU that could stop "
+	       "the device") },
+	{ .accept = { [FACT_VENDOR] = IS(VENDOR_SILICON) },
+	  SAYS(false, VENDOR,
+	       "the device is behind an IOMMU (it is real silicon), which knows of granted pages "
+	       "only") },
+	{ .accept = { [FACT_PLATFORM] = IS(BIT_SET) },
+	  SAYS(false, PLATFORM,
+	       "the device is behind an IOMMU (it offers bit 33), which knows of granted pages "
+	       "only") },
+	{ .accept = { [FACT_PLATFORM] = IS(BIT_UNKNOWN) },
+	  SAYS(false, PLATFORM,
+	       "the device's feature bits cannot be read, and it may be behind an IOMMU, which "
+	       "knows of granted pages only") },
+	{ .accept = { [FACT_ORDER] = IS(BIT_SET) | IS(BIT_UNKNOWN) },
+	  SAYS(false, ORDER,
+	       "the device may be behind an IOMMU (bit 36 is offered, or cannot be read), which "
+	       "knows of granted pages only") },
+	{ SAYS(true, P2M,
+	       "the administrator has allowed p2m, and the device bypasses every IOMMU") },
+};
+
+static const struct rule addressing_rules[] = {
+	{ .accept = { [FACT_PICK_ADDRESSING] = IS(PICK_NOT_YET) },
+	  SAYS(AGREE_OPEN, PICK_ADDRESSING, "the guest has not picked one yet") },
+	{ .accept = { [FACT_PICK_ADDRESSING] = IS(PICK_NOT_OFFERED), [FACT_PICKED] = IS(PICKED_P2M) },
+	  SAYS(AGREE_REFUSE, PICK_ADDRESSING, "the guest picked p2m, which it is not offered") },
+	{ .accept = { [FACT_PICK_ADDRESSING] = IS(PICK_NOT_OFFERED) },
+	  SAYS(AGREE_REFUSE, PICK_ADDRESSING,
+	       "the guest picked grant, which the administrator has not allowed for it") },
+	{ .accept = { [FACT_PICKED] = IS(PICKED_P2M) },
+	  SAYS(AGREE_YES, PICKED,
+	       "the guest picked p2m, which it is offered: its ring holds its own frames") },
+	{ .accept = { [FACT_PICK_ADDRESSING] = IS(PICK_NEXT) },
+	  SAYS(AGREE_YES, PICK_ADDRESSING,
+	       "the guest would rather have p2m, which it is not offered: the addresses in its "
+	       "ring are grants") },
+	{ SAYS(AGREE_YES, PICKED, "the guest picked grant: the addresses in its ring are grants") },
+};
+
+static const struct rule protection_rules[] = {
+	{ .accept = { [FACT_PICK_PROTECTION] = IS(PICK_NOT_YET) },
+	  SAYS(AGREE_OPEN, PICK_PROTECTION, "the guest has not picked one yet") },
+	{ .accept = { [FACT_PICK_PROTECTION] = IS(PICK_NOT_OFFERED) },
+	  SAYS(AGREE_REFUSE, PICK_PROTECTION,
+	       "the guest picked one that the administrator has not allowed for it") },
+	{ .accept = { [FACT_PICKED] = IS(PICKED_P2M) },
+	  SAYS(AGREE_YES, PICKED, "it has no effect: in p2m there are no grants to protect") },
+	{ .accept = { [FACT_PICK_PROTECTION] = IS(PICK_BEST) },
+	  SAYS(AGREE_YES, PICK_PROTECTION,
+	       "it is what the guest wants most, and the administrator allows it") },
+	{ .accept = { [FACT_PICK_PROTECTION] = IS(PICK_NEXT) },
+	  SAYS(AGREE_YES, PICK_PROTECTION,
+	       "the administrator does not allow what the guest wants more") },
+	{ .accept = { [FACT_PICK_PROTECTION] = IS(PICK_LESS) },
+	  SAYS(AGREE_YES, PICK_PROTECTION,
+	       "the guest picked it, though it says that it wants another one more") },
+	{ SAYS(AGREE_YES, PICK_PROTECTION, "the guest picked it, and the administrator allows it") },
+};
+
+static const struct rule driver_rules[] = {
+	{ .accept = { [FACT_DRIVER_VERSION] = IS(DRIVER_BIT_NOT_YET) },
+	  SAYS(AGREE_OPEN, DRIVER_VERSION, "the guest's driver has not said what it accepts") },
+	{ .accept = { [FACT_DRIVER_VERSION] = IS(DRIVER_BIT_IGNORED) },
+	  SAYS(AGREE_REFUSE, DRIVER_VERSION,
+	       "the guest's driver does not accept VERSION_1, and the transport has no legacy "
+	       "interface: FEATURES_OK is refused") },
+	{ .accept = { [FACT_PICKED] = IS(PICKED_P2M) },
+	  SAYS(AGREE_YES, PICKED,
+	       "p2m is agreed on: the driver may write its own frames, whatever it makes of bit "
+	       "33") },
+	{ .accept = { [FACT_DRIVER_BIT] = IS(DRIVER_BIT_ACCEPTED) },
+	  SAYS(AGREE_YES, DRIVER_BIT,
+	       "the guest's driver accepts bit 33 (ACCESS_PLATFORM): it writes grants") },
+	{ SAYS(AGREE_REFUSE, DRIVER_BIT,
+	       "the guest's driver does not accept bit 33 (ACCESS_PLATFORM): it would write its "
+	       "own physical addresses where grants are expected, so FEATURES_OK is refused") },
 };
 
 static const char *nested_outcome(const struct rule *rule)
@@ -224,7 +285,7 @@ static const char *nested_outcome(const struct rule *rule)
 
 static const char *barriers_outcome(const struct rule *rule)
 {
-	return rule->outcome == BARRIERS_STRONG ? "strong" : "SMP";
+	return policy_barriers_name(rule->outcome);
 }
 
 static const char *assign_outcome(const struct rule *rule)
@@ -234,14 +295,26 @@ static const char *assign_outcome(const struct rule *rule)
 
 static const char *attach_outcome(const struct rule *rule)
 {
-	static const char *const names[] = { "busy", "needs --take", "ready" };
+	return policy_attach_name(rule->outcome);
+}
+
+static const char *p2m_outcome(const struct rule *rule)
+{
+	return rule->outcome ? "offered" : "not offered";
+}
+
+static const char *pick_outcome(const struct rule *rule)
+{
+	static const char *const names[] = { "not yet", "refuse", "as picked" };
 
 	return names[rule->outcome];
 }
 
-static const char *guest_outcome(const struct rule *rule)
+static const char *driver_outcome(const struct rule *rule)
 {
-	return rule->outcome == XVS_ADDRESSING_GRANT ? "grant" : rule->outcome ? "p2m" : "refuse";
+	static const char *const names[] = { "not yet", "refuse", "go on" };
+
+	return names[rule->outcome];
 }
 
 #define TABLE(name, words, fn) { words, name, sizeof(name) / sizeof((name)[0]), fn }
@@ -251,5 +324,8 @@ const struct rule_table policy_tables[NR_TABLES] = {
 	[TABLE_BARRIERS] = TABLE(barrier_rules, "Barriers", barriers_outcome),
 	[TABLE_ASSIGN] = TABLE(assign_rules, "Assigning it to a guest directly", assign_outcome),
 	[TABLE_ATTACH] = TABLE(attach_rules, "Taking it from dom0", attach_outcome),
-	[TABLE_GUEST] = TABLE(guest_rules, "The guest's ring", guest_outcome),
+	[TABLE_P2M] = TABLE(p2m_rules, "Offering p2m", p2m_outcome),
+	[TABLE_ADDRESSING] = TABLE(addressing_rules, "The guest's addressing", pick_outcome),
+	[TABLE_PROTECTION] = TABLE(protection_rules, "The guest's protection", pick_outcome),
+	[TABLE_DRIVER] = TABLE(driver_rules, "The guest's driver, at FEATURES_OK", driver_outcome),
 };

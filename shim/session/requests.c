@@ -2,6 +2,8 @@
 /* What the front end asks for through the control page. */
 #include "session/internal.h"
 
+#include "policy/policy.h"
+
 #include <errno.h>
 #include <linux/virtio_config.h>
 
@@ -86,12 +88,12 @@ static int negotiate(struct session *s)
 	return ops->get_status(s->dev) & VIRTIO_CONFIG_S_FEATURES_OK ? 0 : -EIO;
 }
 
-static bool features_acceptable(const struct session *s)
+/* NULL, or why it may not go on. */
+static const char *driver_refused(const struct session *s)
 {
-	if (!(s->features & FEATURE(VIRTIO_F_VERSION_1)))
-		return false;
-	return (s->features & FEATURE(VIRTIO_F_ACCESS_PLATFORM)) ||
-	       s->p.addressing == XVS_ADDRESSING_P2M;
+	struct driver_decision d = policy_driver(s->p.addressing, true, s->features);
+
+	return d.agreement == AGREE_YES ? NULL : d.reason;
 }
 
 static int start_device(struct session *s)
@@ -129,6 +131,7 @@ static int op_reset(struct session *s)
 static int op_status(struct session *s, uint32_t wanted)
 {
 	uint8_t gained = (uint8_t)(wanted & ~s->status);
+	const char *why;
 
 	if (!wanted)
 		return op_reset(s);
@@ -137,11 +140,10 @@ static int op_status(struct session *s, uint32_t wanted)
 	if (s->broken)
 		return XVS_EBUSY;
 	if (gained & VIRTIO_CONFIG_S_FEATURES_OK) {
-		if (!features_acceptable(s)) {
-			log_limited(&s->limit, LOG_WARN,
-				    "%s: driver refused: it did not accept VERSION_1 and "
-				    "ACCESS_PLATFORM (features %#llx)",
-				    s->p.name, (unsigned long long)s->features);
+		why = driver_refused(s);
+		if (why) {
+			log_limited(&s->limit, LOG_WARN, "%s: %s (features %#llx)", s->p.name, why,
+				    (unsigned long long)s->features);
 			wanted &= ~(uint32_t)VIRTIO_CONFIG_S_FEATURES_OK;
 		} else if (negotiate(s)) {
 			wanted &= ~(uint32_t)VIRTIO_CONFIG_S_FEATURES_OK;
@@ -328,7 +330,7 @@ static bool record_sound(const struct session *s)
 {
 	bool agreed = s->status & VIRTIO_CONFIG_S_FEATURES_OK;
 
-	if (agreed && !features_acceptable(s))
+	if (agreed && driver_refused(s))
 		return false;
 	for (unsigned int i = 0; i < s->num_queues; i++)
 		if (s->log->queue[i].size && !agreed)

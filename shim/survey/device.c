@@ -179,11 +179,6 @@ static void find_use(const struct survey_machine *m, struct survey_device *d, co
 
 /* -- facts -- */
 
-static unsigned int bit_fact(const struct survey_device *d, uint64_t bit)
-{
-	return !(d->known & bit) ? BIT_UNKNOWN : d->features & bit ? BIT_SET : BIT_CLEAR;
-}
-
 /* A pure legacy device has none of the bits, so nothing about them is unknown. */
 static unsigned int transport_of(const struct survey_device *d, const struct look *look)
 {
@@ -218,8 +213,7 @@ static void decide(const struct survey_machine *m, struct survey_device *d, unsi
 	d->facts.is[FACT_HOST] = m->host;
 	d->facts.is[FACT_TRANSPORT] = (uint8_t)transport;
 	d->facts.is[FACT_TYPE] = (uint8_t)policy_type(d->type);
-	d->facts.is[FACT_PLATFORM] = (uint8_t)bit_fact(d, FEATURE_ACCESS_PLATFORM);
-	d->facts.is[FACT_ORDER] = (uint8_t)bit_fact(d, FEATURE_ORDER_PLATFORM);
+	policy_know_features(&d->facts, d->features, d->known);
 	d->facts.is[FACT_VENDOR] = silicon ? VENDOR_SILICON : VENDOR_HYPERVISOR;
 	d->facts.is[FACT_IOMMU] = (uint8_t)survey_iommu(m, d->iommu_group);
 	if (d->is_pci)
@@ -260,6 +254,18 @@ int survey_pci(struct survey_machine *m, const char *bdf, struct survey_device *
 		features_of_registers(t, d);
 	decide(m, d, transport_of(d, &look));
 	return 0;
+}
+
+int survey_one(const char *root, const char *bdf, struct survey_device *d)
+{
+	struct survey_machine m;
+	int rc = survey_open(&m, root);
+
+	if (rc)
+		return rc;
+	rc = survey_pci(&m, bdf, d);
+	survey_close(&m);
+	return rc;
 }
 
 static void survey_mmio(struct survey_machine *m, const char *name, struct survey_device *d)

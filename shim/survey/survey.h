@@ -63,6 +63,12 @@ int survey_devices(struct survey_machine *m, struct survey_device **devices, uns
 /* Any PCI function, virtio or not. -ENODEV: there is none. */
 int survey_pci(struct survey_machine *m, const char *bdf, struct survey_device *d);
 
+/*
+ * The same where nothing else of the machine is asked: what attach goes by, and so by construction
+ * the facts that probe shows.
+ */
+int survey_one(const char *root, const char *bdf, struct survey_device *d);
+
 /* Only for the parts of the survey. */
 void survey_note(struct survey_machine *m, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -27,7 +27,8 @@ fuzz_link = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 check_LIBRARIES = libfuzzed.a
 libfuzzed_a_SOURCES = \
 	shim/bus/control.c shim/hv/hv.c shim/mem/hold_client.c shim/mem/hold_table.c shim/mem/journal.c \
-	shim/mem/kept.c shim/mem/p2m_cache.c shim/mem/p2m_pins.c shim/mem/pins.c shim/policy/types.c \
+	shim/mem/kept.c shim/mem/p2m_cache.c shim/mem/p2m_pins.c shim/mem/pins.c shim/policy/policy.c \
+	shim/policy/print.c shim/policy/rules.c shim/policy/types.c \
 	shim/ring/chain.c shim/ring/shadow.c shim/session/gather.c shim/session/harvest.c \
 	shim/session/keep.c shim/session/p2m.c shim/session/queue.c shim/session/requests.c \
 	shim/session/submit.c shim/session/translate.c shim/util/log.c tests/fuzz/racing/ring/shared.h
@@ -66,7 +67,8 @@ fuzz_chain_CFLAGS = $(AM_CFLAGS) $(FUZZ_CFLAGS)
 fuzz_chain_LDFLAGS = $(fuzz_link)
 
 fuzz_nodes_SOURCES = tests/fuzz/nodes.c tests/fuzz/fuzz.h shim/daemon/allow.c shim/daemon/nodes.c \
-	shim/daemon/parse.c $(fuzz_main)
+	shim/daemon/parse.c shim/policy/policy.c shim/policy/print.c shim/policy/rules.c \
+	shim/policy/types.c $(fuzz_main)
 fuzz_nodes_CPPFLAGS = $(fuzz_flags)
 fuzz_nodes_CFLAGS = $(AM_CFLAGS) $(FUZZ_CFLAGS)
 fuzz_nodes_LDFLAGS = $(fuzz_link)

@@ -88,19 +88,51 @@ static void check_printable(const char *text, size_t size)
 		FUZZ_CHECK(*text >= ' ' && *text <= '~', "byte %#x", (unsigned char)*text);
 }
 
+static void check_wishes(unsigned int n, const uint8_t *wanted, unsigned int most)
+{
+	unsigned int seen = 0;
+
+	FUZZ_CHECK(n <= POLICY_WISHES, "%u wishes", n);
+	for (unsigned int i = 0; i < n; i++) {
+		FUZZ_CHECK(wanted[i] && wanted[i] <= most && !(seen >> wanted[i] & 1), "wish %u",
+			   wanted[i]);
+		seen |= 1u << wanted[i];
+	}
+}
+
+/* As the keeper does it: nothing is agreed on that is not offered. */
+static void check_agreed(const struct allow *allow, const struct fe_nodes *fe)
+{
+	struct facts facts = { .addressing = { .allowed = (uint8_t)allow->addressing,
+					       .picked = (uint8_t)fe->addressing },
+			       .protection = { .allowed = (uint8_t)allow->protection,
+					       .picked = (uint8_t)fe->protection } };
+	struct choice *a = &facts.addressing, *p = &facts.protection;
+	struct decision d;
+
+	a->nr_wanted = (uint8_t)allow_addressing_wishes(fe->wanted_addressing, a->wanted);
+	p->nr_wanted = (uint8_t)allow_protection_wishes(fe->wanted_protection, p->wanted);
+	check_wishes(a->nr_wanted, a->wanted, XVS_ADDRESSING_P2M);
+	check_wishes(p->nr_wanted, p->wanted, XVS_PROTECTION_ADAPTIVE);
+	d = policy_decide(&facts);
+	FUZZ_CHECK((d.addressing == AGREE_YES) == (d.offered_addressing >> fe->addressing & 1),
+		   "addressing %u", fe->addressing);
+	FUZZ_CHECK((d.protection == AGREE_YES) == (allow->protection >> fe->protection & 1),
+		   "protection %u", fe->protection);
+}
+
 static void check_frontend(const struct allow *allow, const struct fe_nodes *fe)
 {
 	check_number(XVS_KEY_VERSION, XVS_VERSION);
 	check_number(XVS_KEY_CTRL_REF, fe->ctrl_ref);
 	check_number(XVS_KEY_CTRL_PORT, fe->ctrl_port);
-	FUZZ_CHECK(allow->addressing >> fe->addressing & 1 &&
-		   !strcmp(addressing_word(fe->addressing), value_of(XVS_KEY_ADDRESSING)),
+	FUZZ_CHECK(!strcmp(addressing_word(fe->addressing), value_of(XVS_KEY_ADDRESSING)),
 		   "addressing '%s'", value_of(XVS_KEY_ADDRESSING));
-	FUZZ_CHECK(allow->protection >> fe->protection & 1 &&
-		   !strcmp(protection_word(fe->protection), value_of(XVS_KEY_PROTECTION)),
+	FUZZ_CHECK(!strcmp(protection_word(fe->protection), value_of(XVS_KEY_PROTECTION)),
 		   "protection '%s'", value_of(XVS_KEY_PROTECTION));
 	check_printable(fe->wanted_addressing, sizeof(fe->wanted_addressing));
 	check_printable(fe->wanted_protection, sizeof(fe->wanted_protection));
+	check_agreed(allow, fe);
 }
 
 static void try_frontend(const struct allow *allow)
@@ -111,7 +143,7 @@ static void try_frontend(const struct allow *allow)
 
 	memset(&fe, 0xee, sizeof(fe));
 	memset(why, 0, sizeof(why));
-	rc = nodes_read_frontend(&hv, "/local/domain/3/device/x/0", allow, &fe, why, sizeof(why));
+	rc = nodes_read_frontend(&hv, "/local/domain/3/device/x/0", &fe, why, sizeof(why));
 	if (!rc)
 		check_frontend(allow, &fe);
 	else

@@ -90,11 +90,28 @@ static const char *or_dash(const char *text)
 	return *text ? text : "-";
 }
 
+/* The sentence for what was printed; nothing where nothing is decided yet. */
+static void print_reason(json_object *d, const char *key)
+{
+	if (*field_text(d, key))
+		printf("  %-12s because %s\n", "", field_text(d, key));
+}
+
 static void print_modes(json_object *d)
 {
+	bool p2m = strstr(field_text(d, "addressing_offered"), "p2m");
+
+	if (*field_text(d, "addresses"))
+		printf("  %-12s %s, %s barriers\n", "addresses", field_text(d, "addresses"),
+		       field_text(d, "barriers"));
+	print_reason(d, "addresses_reason");
 	printf("  %-12s %s (asked for: %s; allowed: %s)\n", "addressing",
 	       or_dash(field_text(d, "addressing")), or_dash(field_text(d, "addressing_wanted")),
 	       field_text(d, "addressing_allowed"));
+	print_reason(d, "addressing_reason");
+	if (*field_text(d, "p2m_reason"))
+		printf("  %-12s p2m is %soffered: %s\n", "", p2m ? "" : "not ",
+		       field_text(d, "p2m_reason"));
 	printf("  %-12s %s (asked for: %s; allowed: %s), keeps %" PRIu64 " pages at most",
 	       "protection", or_dash(field_text(d, "protection")),
 	       or_dash(field_text(d, "protection_wanted")), field_text(d, "protection_allowed"),
@@ -102,6 +119,9 @@ static void print_modes(json_object *d)
 	if (field_number(d, "keep_ms"))
 		printf(", unused ones for %" PRIu64 " ms", field_number(d, "keep_ms"));
 	putchar('\n');
+	print_reason(d, "protection_reason");
+	if (*field_text(d, "driver_reason"))
+		printf("  %-12s %s\n", "driver", field_text(d, "driver_reason"));
 }
 
 static void print_device(json_object *d)

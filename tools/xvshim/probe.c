@@ -13,9 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const barriers_name[] = { "SMP", "strong" };
-static const char *const attach_name[] = { "busy", "needs --take", "ready" };
-
 static const char *type_refusal(const struct survey_device *d)
 {
 	const struct vtype *type = vtype_find(d->type);
@@ -88,11 +85,11 @@ static json_object *decision_json(const struct decision *d)
 	put(o, "addresses", policy_nested_name(d->nested));
 	put(o, "decided_by", policy_fact_name(d->decided));
 	put(o, "reason", d->reason);
-	put(o, "barriers", barriers_name[d->barriers]);
+	put(o, "barriers", policy_barriers_name(d->barriers));
 	put(o, "barriers_reason", d->barriers_reason);
 	put_bool(o, "assignable", d->assignable);
 	put(o, "assignable_reason", d->assign_reason);
-	put(o, "attach", attach_name[d->attach]);
+	put(o, "attach", policy_attach_name(d->attach));
 	put(o, "attach_reason", d->attach_reason);
 	return o;
 }
@@ -185,12 +182,12 @@ static void print_device(const struct survey_device *d)
 	       policy_value_name(FACT_IOMMU, d->facts.is[FACT_IOMMU]));
 	printf("  %-10s %s; addresses: %s; %s barriers\n", "decision",
 	       policy_verdict_name(c->verdict), policy_nested_name(c->nested),
-	       barriers_name[c->barriers]);
+	       policy_barriers_name(c->barriers));
 	printf("  %-10s %s%s%s\n", "because", c->reason, c->decided == FACT_TYPE ? ": " : "",
 	       c->decided == FACT_TYPE ? type_refusal(d) : "");
 	printf("  %-10s %s: %s\n", "assign", c->assignable ? "safe" : "not safe", c->assign_reason);
 	if (c->verdict == VERDICT_SERVE)
-		printf("  %-10s %s: %s\n", "attach", attach_name[c->attach], c->attach_reason);
+		printf("  %-10s %s: %s\n", "attach", policy_attach_name(c->attach), c->attach_reason);
 }
 
 static void print_explained(const struct survey_device *d)
@@ -216,9 +213,9 @@ static void print_explained(const struct survey_device *d)
 	if (d->is_virtio && *type_refusal(d))
 		printf("  %-14s %s\n", "type", type_refusal(d));
 	printf("  %-14s %s\n", "addresses", policy_nested_name(c->nested));
-	printf("  %-14s %s, because %s\n", "barriers", barriers_name[c->barriers],
+	printf("  %-14s %s, because %s\n", "barriers", policy_barriers_name(c->barriers),
 	       c->barriers_reason);
-	printf("  %-14s %s, because %s\n", "attach", attach_name[c->attach], c->attach_reason);
+	printf("  %-14s %s, because %s\n", "attach", policy_attach_name(c->attach), c->attach_reason);
 	printf("  %-14s %s, because %s\n", "assign", c->assignable ? "safe" : "not safe",
 	       c->assign_reason);
 }
