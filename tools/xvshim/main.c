@@ -42,16 +42,18 @@ static const struct command commands[] = {
 	  OPT_RECENT, 1, 3, cmd_translate },
 	{ "probe", "[--explain BDF | --assignable BDF] [--root DIR]",
 	  "virtio devices of this machine, and what is decided for each",
-	  "Which addresses each takes, whether it could be assigned to a guest as it is, and why.\n"
-	  "Changes nothing; works on Xen or not, as root or not.\n"
+	  "Which addresses each takes, whether attach could take it, whether it could be assigned to\n"
+	  "a guest as it is, and why. Changes nothing; works on Xen or not, as root or not.\n"
 	  "  --explain BDF      every fact of one device, and which of them decided\n"
-	  "  --assignable BDF   exit status 0: safe to assign to a guest, 1: not; for toolstacks\n"
+	  "  --assignable BDF   exit status 0: safe to assign to a guest, 1: not, or not known; for\n"
+	  "                     toolstacks\n"
 	  "  --root DIR         a copy of another machine's /sys, /proc and /boot, and as xl-info\n"
 	  "                     the output of its xl info\n",
 	  OPT_PROBE | OPT_ROOT, 0, 0, cmd_probe },
 	{ "doctor", "[--root DIR]", "is this machine fit for it, and what mends it",
-	  "One line a finding. Exit status 0: fine, 1: something is wrong.\n"
-	  "  --root DIR         as for probe\n",
+	  "One line a finding, the command that mends it below. What cannot be read is marked ?\n"
+	  "and is not wrong. Exit status 0: fine, 1: something is wrong.\n"
+	  "  --root DIR         as for probe, and with /dev/xen; the daemon is not asked\n",
 	  OPT_ROOT, 0, 0, cmd_doctor },
 	{ "demo", "", "the whole data path in a simulation, on any Linux",
 	  "A guest, a virtio disk that takes machine addresses only, and what lies between,\n"
