@@ -96,6 +96,7 @@ static void make_machine(const struct machine *m)
 	put_device(STAGE_BDF, cfg, 256, m->driver, m->features ? "virtio0" : NULL, m->features);
 	stage_root = tree_root;
 	stage_features = RING | m->offers;
+	stage_reset_ms = 5000; /* the disk is a thread, and the machine may be busy */
 }
 
 /* The daemon's words for the device it has are the program's. */
