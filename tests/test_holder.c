@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -336,6 +337,38 @@ START_TEST(cannot_begin)
 }
 END_TEST
 
+/* Whatever it failed for: to disconnect it afterwards closes nobody's descriptor. */
+START_TEST(connection_fails)
+{
+	struct rlimit limit, few;
+	struct hold_client c;
+	char none[200];
+	int spare = dup(STDIN_FILENO);
+
+	ck_assert_int_ge(spare, 0);
+	memset(none, 'x', sizeof(none) - 1);
+	none[sizeof(none) - 1] = '\0';
+	c.fd = spare;
+	ck_assert_int_eq(holder_connect(none, &c), -ENAMETOOLONG);
+	ck_assert_int_eq(c.fd, -1);
+	none[8] = '\0';
+	c.fd = spare;
+	ck_assert_int_eq(holder_connect(none, &c), -ENOENT);
+	ck_assert_int_eq(c.fd, -1);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	few = limit;
+	few.rlim_cur = 0;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	c.fd = spare;
+	ck_assert_int_eq(holder_connect(path, &c), -EMFILE);
+	ck_assert_int_eq(c.fd, -1);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	holder_disconnect(&c);
+	ck_assert_int_eq(close(spare), 0);
+	end();
+}
+END_TEST
+
 /* It was killed: there is a socket, but nobody behind it. */
 START_TEST(holder_killed)
 {
@@ -360,7 +393,7 @@ int main(void)
 	static const TTest **const tests[] = {
 		&serves_pins, &hazard_50_worker_killed, &hazard_50_keeper_killed,
 		&hazard_31_guest_gone, &hazard_36_hostile_worker, &hazard_39_deaf_worker, &cannot_begin,
-		&holder_killed,
+		&connection_fails, &holder_killed,
 	};
 	Suite *s = suite_create("holder");
 	TCase *tc = tcase_create("holder");

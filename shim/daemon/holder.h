@@ -31,7 +31,7 @@ int holder_start(const struct holder_params *params);
 /*
  * Connects as its keeper, instead of the one before, and asks who it is (c->reply). -ENOENT: there
  * is none; -ECONNREFUSED: there was one, which died: nothing is held any more; others: it could not
- * begin.
+ * begin, or this process is short of something. After an error c->fd is -1.
  */
 int holder_connect(const char *path, struct hold_client *c);
 void holder_disconnect(struct hold_client *c);

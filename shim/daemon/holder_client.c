@@ -18,6 +18,7 @@ int holder_connect(const char *path, struct hold_client *c)
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd, rc;
 
+	hold_client_init(c, -1); /* whatever fails: the caller may disconnect it */
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(addr.sun_path, path);
@@ -27,7 +28,7 @@ int holder_connect(const char *path, struct hold_client *c)
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	rc = connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ? -errno : 0;
-	hold_client_init(c, fd);
+	c->fd = fd;
 	if (!rc)
 		rc = hold_client_call(c, HOLD_HELLO, -1);
 	if (rc)
