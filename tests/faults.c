@@ -17,28 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SHOWN 12      /* failures printed in full */
-#define TOO_MANY 60   /* failures; the rest is not tried */
-#define CASE_TEXT 160
-#define OUTPUT_TEXT 4000
-
-static const char *const kind_names[FAULT_KINDS] = {
-	[FAULT_CALL] = "call", [FAULT_ELEMENT] = "element", [FAULT_KILL_BEFORE] = "kill-before",
-	[FAULT_KILL_AFTER] = "kill-after", [FAULT_DEV] = "dev", [FAULT_SYS] = "sys",
-};
-
-struct lane {
-	struct faults_shared *shared;
-	pid_t pid; /* 0: free */
-	int pidfd, output;
-	struct timespec since;
-};
-
-struct run {
-	const struct fault_world *world;
-	struct lane lane[FAULT_LANES];
-	unsigned int failed, done, unreached;
-};
+#define SHOWN 12 /* failures printed in full */
 
 /* -- in the process of a run -- */
 
@@ -114,7 +93,7 @@ void faults_end(struct sim_machine *m)
 	sh->counted = true;
 }
 
-static void case_process(const struct fault_world *w, struct lane *l)
+static void case_process(const struct fault_world *w, struct fault_lane *l)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -127,61 +106,8 @@ static void case_process(const struct fault_world *w, struct lane *l)
 
 /* -- around it -- */
 
-static void describe(const struct fault_world *w, const struct fault_case *c, char *text)
-{
-	int n = snprintf(text, CASE_TEXT, "%s", w->scenario[c->scenario]);
-
-	for (unsigned int i = 0; i < c->n; i++)
-		n += snprintf(text + n, (size_t)(CASE_TEXT - n), "/%s:%s:%llu:%d",
-			      kind_names[c->fault[i].kind],
-			      faults_op_name(c->fault[i].kind, c->fault[i].op),
-			      (unsigned long long)c->fault[i].nth, c->fault[i].code);
-}
-
-static bool parse_fault(char *text, struct fault *f)
-{
-	char *save = NULL, *kind = strtok_r(text, ":", &save), *op = strtok_r(NULL, ":", &save);
-	char *nth = strtok_r(NULL, ":", &save), *code = strtok_r(NULL, ":", &save);
-
-	if (!kind || !op || !nth || !code)
-		return false;
-	f->nth = strtoull(nth, NULL, 10);
-	f->code = atoi(code);
-	for (unsigned int k = 0; k < FAULT_KINDS; k++) {
-		f->kind = (enum fault_kind)k;
-		for (f->op = 0; !strcmp(kind, kind_names[k]); f->op++) {
-			const char *name = faults_op_name(f->kind, f->op);
-
-			if (!name)
-				break;
-			if (!strcmp(name, op))
-				return true;
-		}
-	}
-	return false;
-}
-
-/* FAULTS_CASE, if it names a scenario of this world. */
-static bool one_case(const struct fault_world *w, struct fault_case *c)
-{
-	const char *env = getenv("FAULTS_CASE");
-	char text[CASE_TEXT], *save = NULL, *part;
-
-	memset(c, 0, sizeof(*c));
-	snprintf(text, sizeof(text), "%s", env ? env : "");
-	part = strtok_r(text, "/", &save);
-	while (part && w->scenario[c->scenario] && strcmp(w->scenario[c->scenario], part))
-		c->scenario++;
-	if (!part || !w->scenario[c->scenario])
-		return false;
-	while ((part = strtok_r(NULL, "/", &save)) && c->n < FAULTS_MAX)
-		if (!parse_fault(part, &c->fault[c->n++]))
-			fprintf(stderr, "FAULTS_CASE: '%s' is no fault\n", part);
-	return true;
-}
-
 /* What a run left behind; it should have waited for each. */
-static unsigned int kill_leftovers(const struct run *r)
+static unsigned int kill_leftovers(const struct fault_run *r)
 {
 	FILE *f = fopen("/proc/thread-self/children", "re");
 	unsigned int n = 0;
@@ -203,7 +129,7 @@ static unsigned int kill_leftovers(const struct run *r)
 	return n;
 }
 
-static void show(struct run *r, struct lane *l, const char *what)
+static void show(struct fault_run *r, struct fault_lane *l, const char *what)
 {
 	char text[CASE_TEXT], output[OUTPUT_TEXT];
 	off_t size = lseek(l->output, 0, SEEK_END);
@@ -211,7 +137,7 @@ static void show(struct run *r, struct lane *l, const char *what)
 	ssize_t n;
 
 	r->failed++;
-	describe(r->world, &l->shared->now, text);
+	faults_describe(r->world, &l->shared->now, text);
 	if (r->failed > SHOWN) {
 		fprintf(stderr, "FAULTS_CASE='%s': %s %s\n", text, what, l->shared->failure);
 		return;
@@ -221,7 +147,7 @@ static void show(struct run *r, struct lane *l, const char *what)
 	fprintf(stderr, "FAULTS_CASE='%s': %s %s\n%s\n", text, what, l->shared->failure, output);
 }
 
-static void finish(struct run *r, struct lane *l, bool late)
+static void finish(struct fault_run *r, struct fault_lane *l, bool late)
 {
 	unsigned int left;
 	char what[64];
@@ -244,12 +170,14 @@ static void finish(struct run *r, struct lane *l, bool late)
 		snprintf(what, sizeof(what), "failed (%d).", WEXITSTATUS(status));
 	else if (left)
 		snprintf(what, sizeof(what), "left %u processes.", left);
+	else if (l->shared->failure[0]) /* told by another process of the run, and got over */
+		snprintf(what, sizeof(what), "went on.");
 	else
 		return;
 	show(r, l, what);
 }
 
-static int ms_left(const struct run *r, const struct lane *l)
+static int ms_left(const struct fault_run *r, const struct fault_lane *l)
 {
 	struct timespec now;
 	long gone;
@@ -261,7 +189,7 @@ static int ms_left(const struct run *r, const struct lane *l)
 }
 
 /* Waits until one run ended. */
-static void wait_one(struct run *r)
+static void wait_one(struct fault_run *r)
 {
 	struct pollfd p[FAULT_LANES];
 	int least = -1;
@@ -276,14 +204,14 @@ static void wait_one(struct run *r)
 	}
 	poll(p, r->world->lanes, least);
 	for (unsigned int i = 0; i < r->world->lanes; i++) {
-		struct lane *l = &r->lane[i];
+		struct fault_lane *l = &r->lane[i];
 
 		if (l->pid && (p[i].revents || !ms_left(r, l)))
 			finish(r, l, !p[i].revents);
 	}
 }
 
-static struct lane *free_lane(struct run *r)
+static struct fault_lane *free_lane(struct fault_run *r)
 {
 	for (;;) {
 		for (unsigned int i = 0; i < r->world->lanes; i++)
@@ -293,9 +221,9 @@ static struct lane *free_lane(struct run *r)
 	}
 }
 
-static void start(struct run *r, const struct fault_case *c)
+void faults_run_start(struct fault_run *r, const struct fault_case *c)
 {
-	struct lane *l = free_lane(r);
+	struct fault_lane *l = free_lane(r);
 
 	memset(l->shared, 0, sizeof(*l->shared));
 	l->shared->now = *c;
@@ -314,16 +242,16 @@ static void start(struct run *r, const struct fault_case *c)
 		abort();
 }
 
-static void wait_all(struct run *r)
+void faults_run_wait(struct fault_run *r)
 {
 	for (unsigned int i = 0; i < r->world->lanes; i++)
 		while (r->lane[i].pid)
 			wait_one(r);
 }
 
-static void run_open(struct run *r, const struct fault_world *w)
+void faults_run_open(struct fault_run *r, const struct fault_world *w)
 {
-	*r = (struct run){ .world = w };
+	*r = (struct fault_run){ .world = w };
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (unsigned int i = 0; i < r->world->lanes; i++) {
 		r->lane[i].output = memfd_create("faults-output", MFD_CLOEXEC);
@@ -334,266 +262,10 @@ static void run_open(struct run *r, const struct fault_world *w)
 	}
 }
 
-static void run_close(struct run *r)
+void faults_run_close(struct fault_run *r)
 {
 	for (unsigned int i = 0; i < r->world->lanes; i++) {
 		close(r->lane[i].output);
 		munmap(r->lane[i].shared, sizeof(struct faults_shared));
 	}
-}
-
-/* -- which faults -- */
-
-/* Two errors that the call may well return. */
-static const int *codes_of(enum fault_kind kind, unsigned int op)
-{
-	static const int usual[] = { -ENOMEM, -EIO, 0 }, room[] = { -ENOSPC, -EINVAL, 0 };
-	static const int store[] = { -ENOSPC, -EAGAIN, -EIO, 0 }, once[] = { 1, 0 };
-	static const int element[] = { SIM_GNTST_GENERAL_ERROR, SIM_GNTST_NO_SPACE,
-				       SIM_GNTST_EAGAIN, 0 };
-	static const int handle[] = { SIM_GNTST_GENERAL_ERROR, SIM_GNTST_BAD_HANDLE, 0 };
-	static const int foreign[] = { -ENOMEM, -EINVAL, 0 };
-	static const int dev[] = { -EIO, -ETIMEDOUT, 0 }, gone[] = { -ENODEV, -EIO, 0 };
-	static const int memory[] = { -ENOMEM, 0 }, fork_[] = { -EAGAIN, -ENOMEM, 0 };
-	static const int files[] = { -EMFILE, -ENOSPC, 0 };
-
-	switch (kind) {
-	case FAULT_CALL:
-		if (op >= SIM_OP_STORE_DISPATCH && op <= SIM_OP_STORE_GRANT)
-			return store;
-		return op == SIM_OP_EVTCHN_BIND ? room : usual;
-	case FAULT_ELEMENT:
-		return op == SIM_OP_FOREIGN_MAP ? foreign :
-		       op == SIM_OP_GNT_UNMAP	? handle :
-						  element;
-	case FAULT_DEV:
-		return op == DEV_IRQ_ACK ? gone : dev;
-	case FAULT_SYS:
-		if (op == SYS_FORK)
-			return fork_;
-		return op >= SYS_SOCKETPAIR && op <= SYS_RENAME ? files : memory;
-	default:
-		return once;
-	}
-}
-
-static uint64_t count_of(const struct faults_shared *sh, enum fault_kind kind, unsigned int op)
-{
-	switch (kind) {
-	case FAULT_ELEMENT:
-		return op < SIM_OP_COUNT ? sh->elements[op] : 0;
-	case FAULT_DEV:
-		return op < FAULT_DEV_OPS ? atomic_load(&sh->dev.calls[op]) : 0;
-	case FAULT_SYS:
-		return op < FAULT_SYS_OPS ? atomic_load(&sh->sys.calls[op]) : 0;
-	default:
-		return op < SIM_OP_COUNT ? sh->calls[op] : 0;
-	}
-}
-
-typedef void each_fault(void *arg, const struct fault *f);
-
-static void each_code(const struct fault_world *w, struct fault f, each_fault *fn, void *arg)
-{
-	for (const int *code = codes_of(f.kind, f.op); *code; code++) {
-		f.code = *code;
-		if (!w->wanted || w->wanted(&f))
-			fn(arg, &f);
-	}
-}
-
-/* sample 0: all there are. */
-static void for_each_fault(const struct fault_world *w, const struct faults_shared *counts,
-			   unsigned int sample, each_fault *fn, void *arg)
-{
-	for (unsigned int kind = 0; kind < FAULT_KINDS; kind++)
-		for (unsigned int op = 0; op < FAULT_OPS_MAX; op++) {
-			struct fault f = { .kind = (enum fault_kind)kind, .op = op };
-			uint64_t n = count_of(counts, f.kind, op);
-
-			for (f.nth = 1; f.nth <= n; f.nth++)
-				if (!sample || n <= sample || f.nth * sample / n !=
-								      (f.nth - 1) * sample / n)
-					each_code(w, f, fn, arg);
-		}
-}
-
-/* A run without a fault, which has to be right, and what it calls. */
-static bool count(struct run *r, unsigned int scenario, struct faults_shared *counts)
-{
-	struct fault_case none = { .scenario = scenario };
-	unsigned int failed = r->failed;
-
-	wait_all(r);
-	start(r, &none);
-	wait_all(r);
-	/* none was under way, so it had the first lane */
-	memcpy(counts, r->lane[0].shared, sizeof(*counts));
-	return r->failed == failed;
-}
-
-static void print_counts(const char *scenario, const struct faults_shared *counts)
-{
-	printf("%s:", scenario);
-	for (unsigned int kind = 0; kind < FAULT_KINDS; kind++)
-		for (unsigned int op = 0; op < FAULT_OPS_MAX; op++) {
-			uint64_t n = count_of(counts, (enum fault_kind)kind, op);
-
-			if (n && kind != FAULT_KILL_BEFORE && kind != FAULT_KILL_AFTER)
-				printf(" %s%s %llu", kind == FAULT_ELEMENT ? "each " : "",
-				       faults_op_name((enum fault_kind)kind, op),
-				       (unsigned long long)n);
-		}
-	printf("\n");
-}
-
-static bool run_one_case(const struct fault_world *w, unsigned int *failed)
-{
-	struct fault_case c;
-	struct run r;
-
-	*failed = 0;
-	if (!getenv("FAULTS_CASE"))
-		return false;
-	if (!one_case(w, &c))
-		return true;
-	run_open(&r, w);
-	start(&r, &c);
-	wait_all(&r);
-	if (!r.failed) {
-		struct lane *l = &r.lane[0];
-		char output[OUTPUT_TEXT];
-		ssize_t n = pread(l->output, output, OUTPUT_TEXT - 1, 0);
-
-		output[n > 0 ? n : 0] = '\0';
-		printf("%s: passed%s\n%s", getenv("FAULTS_CASE"),
-		       l->shared->unreached ? ", the fault was not reached" : "", output);
-	}
-	*failed = r.failed;
-	run_close(&r);
-	return true;
-}
-
-struct single {
-	struct run *r;
-	struct fault_case c;
-	bool sample;
-};
-
-/* One error is enough for a sample, each time another. */
-static void run_single(void *arg, const struct fault *f)
-{
-	struct single *s = arg;
-	unsigned int codes = 0;
-
-	while (codes_of(f->kind, f->op)[codes])
-		codes++;
-	if (s->r->failed >= TOO_MANY ||
-	    (s->sample &&
-	     codes_of(f->kind, f->op)[(f->nth + s->c.scenario) % codes] != f->code))
-		return;
-	s->c.fault[0] = *f;
-	s->c.n = 1;
-	start(s->r, &s->c);
-}
-
-unsigned int faults_single(const struct fault_world *w, unsigned int sample)
-{
-	static struct faults_shared counts;
-	unsigned int failed;
-	struct run r;
-
-	if (run_one_case(w, &failed))
-		return failed;
-	if (getenv("FAULTS_ALL"))
-		sample = 0;
-	run_open(&r, w);
-	for (unsigned int i = 0; w->scenario[i]; i++) {
-		struct single s = { .r = &r, .c = { .scenario = i }, .sample = sample };
-
-		if (!count(&r, i, &counts))
-			continue;
-		print_counts(w->scenario[i], &counts);
-		for_each_fault(w, &counts, sample, run_single, &s);
-		wait_all(&r);
-	}
-	printf("%u runs, %u failed, %u faults not reached\n", r.done, r.failed, r.unreached);
-	failed = r.failed;
-	run_close(&r);
-	return failed;
-}
-
-/* -- pairs -- */
-
-struct list {
-	struct fault *fault;
-	size_t n, room;
-};
-
-static void collect(void *arg, const struct fault *f)
-{
-	struct list *l = arg;
-
-	if (l->n == l->room) {
-		l->room = l->room ? l->room * 2 : 256;
-		l->fault = realloc(l->fault, l->room * sizeof(*f));
-		if (!l->fault)
-			abort();
-	}
-	l->fault[l->n++] = *f;
-}
-
-static uint64_t seed;
-
-static uint32_t random_below(size_t n)
-{
-	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-	return (uint32_t)((seed >> 33) % n);
-}
-
-/* Both of one sort at the same call would be one. */
-static void pick_two(const struct list *l, struct fault_case *c)
-{
-	c->n = 2;
-	do {
-		c->fault[0] = l->fault[random_below(l->n)];
-		c->fault[1] = l->fault[random_below(l->n)];
-	} while (c->fault[0].kind == c->fault[1].kind && c->fault[0].op == c->fault[1].op &&
-		 c->fault[0].nth == c->fault[1].nth);
-}
-
-unsigned int faults_double(const struct fault_world *w, unsigned int runs)
-{
-	static struct faults_shared counts;
-	const char *env = getenv("FAULTS_DOUBLE"), *start_at = getenv("FAULTS_SEED");
-	unsigned int failed, scenarios = 0;
-	struct run r;
-
-	if (getenv("FAULTS_CASE"))
-		return 0;
-	runs = env ? (unsigned int)atoi(env) : runs;
-	/* Always the same ones where they are few: who runs the tests has to be able to rely on them. */
-	seed = start_at ? strtoull(start_at, NULL, 10) : env ? (uint64_t)time(NULL) : 1;
-	printf("%u pairs, FAULTS_SEED=%llu\n", runs, (unsigned long long)seed);
-	run_open(&r, w);
-	while (w->scenario[scenarios])
-		scenarios++;
-	for (unsigned int i = 0; i < scenarios; i++) {
-		struct fault_case c = { .scenario = i };
-		struct list list = { 0 };
-
-		if (!count(&r, i, &counts))
-			continue;
-		for_each_fault(w, &counts, 0, collect, &list);
-		for (unsigned int k = 0; list.n > 1 && r.failed < TOO_MANY && k < (runs + scenarios - 1) / scenarios; k++) {
-			pick_two(&list, &c);
-			start(&r, &c);
-		}
-		wait_all(&r);
-		free(list.fault);
-	}
-	printf("%u runs, %u failed, %u with a fault not reached\n", r.done, r.failed, r.unreached);
-	failed = r.failed;
-	run_close(&r);
-	return failed;
 }

@@ -8,7 +8,8 @@
  * (all by the simulation, shim/hv/sim.h); operations of the device, by a proxy; functions of the C
  * library and of json-c. These are wrapped by the linker (--wrap), so it makes no difference to
  * them whether a sanitizer has replaced the function underneath; they fail only in threads that
- * said faults_inside, and calls that a shared library makes itself are not seen.
+ * said faults_inside, and calls that a shared library makes itself are not seen. There nobody
+ * closes what is not open either: the next time it may be somebody else's.
  *
  * A fault is named as it is repeated: FAULTS_CASE="pool/call:gnt_map:3:-12".
  */
@@ -51,6 +52,8 @@ struct fault_world {
 	 * is not it tells by faults_failed(), which ends the process.
 	 */
 	void (*run)(unsigned int scenario);
+	/* Cases that failed once, as FAULTS_CASE has them, NULL at the end; or NULL. */
+	const char *const *mended;
 	/* Is it worth a run? NULL: all are. */
 	bool (*wanted)(const struct fault *f);
 	unsigned int seconds; /* a run takes at most */
@@ -73,8 +76,9 @@ struct xdev *faults_dev(struct xdev *dev);
 
 /*
  * Single faults of a world's scenarios: of what is called more often than `sample` only so many
- * calls, each with one of its errors; with FAULTS_ALL=1 all calls, with all errors. Then random
- * pairs of any, FAULTS_DOUBLE or so many. Prints what failed and returns how many.
+ * calls, each with one of its errors; with FAULTS_ALL=1 all calls, with all errors. Then those
+ * that failed once, and random pairs of any, FAULTS_DOUBLE or so many. Prints what failed and
+ * returns how many.
  */
 unsigned int faults_single(const struct fault_world *w, unsigned int sample);
 unsigned int faults_double(const struct fault_world *w, unsigned int runs);

@@ -225,6 +225,8 @@ int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
 int __real_rename(const char *from, const char *to);
 int __wrap_rename(const char *from, const char *to);
+int __real_close(int fd);
+int __wrap_close(int fd);
 json_object *__real_json_object_new_object(void);
 json_object *__wrap_json_object_new_object(void);
 json_object *__real_json_object_new_array(void);
@@ -303,6 +305,15 @@ int __wrap_open(const char *path, int flags, ...)
 int __wrap_rename(const char *from, const char *to)
 {
 	return sys_fails(SYS_RENAME) ? -1 : __real_rename(from, to);
+}
+
+int __wrap_close(int fd)
+{
+	int rc = __real_close(fd);
+
+	if (rc && errno == EBADF && faults_inside && faults_shared)
+		faults_failed("descriptor %d is closed, which is not open", fd);
+	return rc;
 }
 
 json_object *__wrap_json_object_new_object(void)

@@ -5,6 +5,8 @@
 #include "faults.h"
 
 #include <stdatomic.h>
+#include <sys/types.h>
+#include <time.h>
 
 enum fault_dev_op {
 	DEV_RESET,
@@ -60,5 +62,37 @@ struct faults_shared {
 extern struct faults_shared *faults_shared;
 
 const char *faults_op_name(enum fault_kind kind, unsigned int op);
+
+/* -- faults_case.c -- */
+
+#define CASE_TEXT 160
+
+void faults_describe(const struct fault_world *w, const struct fault_case *c, char text[CASE_TEXT]);
+/* false: it names no scenario of this world, or no fault, which is said. */
+bool faults_parse(const struct fault_world *w, const char *from, struct fault_case *c);
+
+/* -- faults.c: some runs at a time -- */
+
+#define OUTPUT_TEXT 4000
+
+struct fault_lane {
+	struct faults_shared *shared;
+	pid_t pid; /* 0: free */
+	int pidfd, output;
+	struct timespec since;
+};
+
+struct fault_run {
+	const struct fault_world *world;
+	struct fault_lane lane[FAULT_LANES];
+	unsigned int failed, done, unreached;
+};
+
+void faults_run_open(struct fault_run *r, const struct fault_world *w);
+/* Waits for a free lane first. */
+void faults_run_start(struct fault_run *r, const struct fault_case *c);
+/* Until all that were started have ended. */
+void faults_run_wait(struct fault_run *r);
+void faults_run_close(struct fault_run *r);
 
 #endif

@@ -346,8 +346,14 @@ static bool wanted(const struct fault *f)
 	return f->kind == FAULT_SYS || (f->kind == FAULT_DEV && !f->op);
 }
 
-static const struct fault_world world = { .scenario = scenarios, .run = run, .wanted = wanted,
-					  .seconds = RUN_SECONDS, .lanes = 4 };
+static const char *const mended[] = {
+	/* No socket for a word to the holder: another descriptor was closed in its place. */
+	"daemon-p2m/sys:socket:16:-24/call:store_read:10:-5",
+	NULL,
+};
+
+static const struct fault_world world = { .scenario = scenarios, .run = run, .mended = mended,
+					  .wanted = wanted, .seconds = RUN_SECONDS, .lanes = 4 };
 
 START_TEST(each_single_fault)
 {
