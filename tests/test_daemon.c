@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -405,11 +406,13 @@ START_TEST(state_files)
 					   "{\"version\":1,\"domid\":-1,\"devid\":0,"
 					   "\"identity\":\"\","
 					   "\"source\":\"pci:0000:00:04.0\",\"earlier\":\"\"}" };
-	struct keeper k = { .conf.run_dir = "/tmp" };
+	struct keeper k = { .conf.run_dir = "/tmp/xvshim-state-XXXXXX" };
 	struct kdev d = { .keeper = &k, .domid = 7, .devid = 3, .identity = "/vm/1" }, back = { 0 };
 	char path[RUN_PATH_SIZE], source[SOURCE_MAX], earlier[SOURCE_DRIVER_MAX];
+	struct rlimit limit, none;
 	FILE *file;
 
+	ck_assert_ptr_nonnull(mkdtemp(k.conf.run_dir));
 	snprintf(d.src.text, sizeof(d.src.text), "pci:0000:00:04.0");
 	snprintf(d.src.earlier, sizeof(d.src.earlier), "virtio-pci");
 	keeper_path(&k, path, &d, "json");
@@ -420,14 +423,28 @@ START_TEST(state_files)
 	ck_assert_str_eq(back.identity, "/vm/1");
 	ck_assert_str_eq(source, "pci:0000:00:04.0");
 	ck_assert_str_eq(earlier, "virtio-pci");
+	/* What cannot be read now is not malformed. */
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 0;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ck_assert_int_eq(statefile_read(path, &back, source, earlier), -EMFILE);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_int_eq(statefile_read(k.conf.run_dir, &back, source, earlier), -EINVAL);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		file = fopen(path, "w");
 		fputs(bad[i], file);
 		fclose(file);
 		ck_assert_int_eq(statefile_read(path, &back, source, earlier), -EINVAL);
 	}
+	file = fopen(path, "w");
+	for (int i = 0; i < 10000; i++)
+		fputc('{', file);
+	fclose(file);
+	ck_assert_int_eq(statefile_read(path, &back, source, earlier), -EINVAL);
 	statefile_remove(&d);
-	ck_assert_int_ne(access(path, F_OK), 0);
+	ck_assert_int_eq(statefile_read(path, &back, source, earlier), -ENOENT);
+	ck_assert_int_eq(rmdir(k.conf.run_dir), 0);
 }
 END_TEST
 

@@ -81,6 +81,11 @@ int leftover_adopt(struct keeper *k, char *why, size_t size);
 
 /* statefile.c: the few facts the next keeper needs beside the journal. */
 int statefile_write(const struct kdev *d);
+/*
+ * Writes domid, devid and identity of *d, source[SOURCE_MAX] and earlier[SOURCE_DRIVER_MAX].
+ * -EINVAL: it is malformed, now and for ever; others: it cannot be read now, so it may well name a
+ * device that is ours.
+ */
 int statefile_read(const char *path, struct kdev *d, char *source, char *earlier);
 void statefile_remove(const struct kdev *d);
 

@@ -251,12 +251,16 @@ static int adopt(struct keeper *k, const char *file)
 {
 	char path[RUN_PATH_SIZE + 256], source[SOURCE_MAX], earlier[SOURCE_DRIVER_MAX], why[160];
 	struct kdev saved = { 0 }, *d;
+	int rc;
 
 	snprintf(path, sizeof(path), "%s/%s", k->conf.run_dir, file);
-	if (statefile_read(path, &saved, source, earlier)) {
+	rc = statefile_read(path, &saved, source, earlier);
+	if (rc == -EINVAL) {
 		log_line(LOG_ERROR, "%s is malformed and is left alone", path);
 		return 0;
 	}
+	if (rc)
+		return rc;
 	if (keeper_find(k, saved.domid, saved.devid))
 		return 0;
 	d = kdev_new(k, saved.domid, saved.devid);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define STATEFILE_VERSION 1
+#define STATEFILE_MAX 4096 /* bytes; ours have some hundred */
 
 static json_object *describe(const struct kdev *d)
 {
@@ -111,14 +112,40 @@ static int take_over(json_object *o, struct kdev *d, char *source, char *earlier
 	return 0;
 }
 
-/* Only domid, devid and identity of *d are written. */
+/* The text of a file that is not longer than size - 1. */
+static int read_all(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
+	size_t len = 0;
+	ssize_t n = 1;
+
+	if (fd < 0)
+		return -errno;
+	while (n > 0 && len < size - 1) {
+		n = read(fd, text + len, size - 1 - len);
+		if (n > 0)
+			len += (size_t)n;
+		else if (n < 0)
+			rc = errno == EISDIR ? -EINVAL : -errno;
+	}
+	close(fd);
+	text[len] = '\0';
+	return rc;
+}
+
 int statefile_read(const char *path, struct kdev *d, char *source, char *earlier)
 {
-	json_object *o = json_object_from_file(path);
-	int rc = -EINVAL;
+	char text[STATEFILE_MAX];
+	json_object *o;
+	int rc = read_all(path, text, sizeof(text));
 
-	if (o && json_object_is_type(o, json_type_object))
-		rc = take_over(o, d, source, earlier);
+	if (rc)
+		return rc;
+	errno = 0;
+	o = json_tokener_parse(text);
+	if (!o) /* it does not tell what it failed for */
+		return errno == ENOMEM ? -ENOMEM : -EINVAL;
+	rc = json_object_is_type(o, json_type_object) ? take_over(o, d, source, earlier) : -EINVAL;
 	json_object_put(o);
 	return rc;
 }
