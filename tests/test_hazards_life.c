@@ -2,11 +2,13 @@
 /* docs/security.md, what happens between attach and detach: test_daemon_life.c has most of it. */
 #include "check_main.h"
 #include "daemon_stage.h"
+#include "rests.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ATTACH                                                                                    \
@@ -186,6 +188,49 @@ START_TEST(hazard_48_keeper_killed_before_the_guest_came)
 }
 END_TEST
 
+/* What names a device cannot be read now: no keeper takes it for one that is new. */
+START_TEST(hazard_48_state_file_cannot_be_read)
+{
+	char file[100], aside[100];
+	int status = 0;
+
+	snprintf(file, sizeof(file), "%s/dev-1-0.json", stage.run_dir);
+	snprintf(aside, sizeof(aside), "%s/aside", stage.run_dir);
+	stage_attach();
+	stage_io(3);
+	stage_kill_keeper();
+	ck_assert_int_eq(rename(file, aside), 0);
+	ck_assert_int_eq(symlink(file, file), 0);
+	stage_fork_keeper();
+	STAGE_WAIT(30000, waitpid(stage.keeper, &status, WNOHANG) == stage.keeper);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == STAGE_KEEPER_REFUSED);
+	ck_assert_int_eq(rename(aside, file), 0);
+	stage_start_keeper();
+	stage_io(3);
+	stage_detach();
+	gone();
+}
+END_TEST
+
+/* No descriptor for a client: the keeper waits for one, and does not turn in circles. */
+START_TEST(hazard_40_no_descriptor_for_a_client)
+{
+	long was = limit_files_of(stage.keeper, 3);
+	int fd;
+
+	ck_assert_int_gt(was, 3);
+	fd = stage_connect();
+	ck_assert_int_ge(fd, 0);
+	ck_assert(rests(stage.keeper));
+	ck_assert_int_eq(limit_files_of(stage.keeper, was), 3);
+	close(fd);
+	stage_attach();
+	stage_io(3);
+	stage_detach();
+	gone();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("hazards of a device's life");
@@ -196,6 +241,8 @@ int main(void)
 	tcase_add_test(life, hazard_26_worker_gone_before_it_was_up);
 	tcase_add_test(life, hazard_26_connect_and_disconnect);
 	tcase_add_test(life, hazard_48_keeper_killed_before_the_guest_came);
+	tcase_add_test(life, hazard_48_state_file_cannot_be_read);
+	tcase_add_test(life, hazard_40_no_descriptor_for_a_client);
 	tcase_add_test(life, hazard_49_guest_reboots_while_nobody_serves);
 	suite_add_tcase(suite, life);
 	return check_main(suite);

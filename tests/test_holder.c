@@ -2,6 +2,7 @@
 /* The process that holds pages: whoever else dies, they stay; when it is told so, they go. */
 #include "daemon/holder.h"
 #include "mem/p2m_pins.h"
+#include "rests.h"
 #include "sim_fixture.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -337,6 +339,43 @@ START_TEST(cannot_begin)
 }
 END_TEST
 
+static int connect_only(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_ge(fd, 0);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	return fd;
+}
+
+/* No descriptor for the next keeper: it waits for one, and serves the worker it has. */
+START_TEST(hazard_40_no_descriptor)
+{
+	struct hold_client keeper, next;
+	pid_t pid;
+	long was;
+	int fd;
+
+	connect_to(&keeper, 0);
+	pid = keeper.reply.pid;
+	ck_assert_int_eq(holder_serve(&keeper, &fd), 0);
+	was = limit_files_of(pid, 3);
+	ck_assert_int_gt(was, 3);
+	hold_client_init(&next, connect_only());
+	ck_assert(rests(pid));
+	ck_assert_int_eq(ask(fd, 30, 3), 0);
+	ck_assert_int_eq(limit_files_of(pid, was), 3);
+	ck_assert_int_eq(hold_client_call(&next, HOLD_HELLO, -1), 0);
+	ck_assert_uint_eq(next.reply.held, 3);
+	holder_disconnect(&next);
+	holder_disconnect(&keeper);
+	close(fd);
+	end();
+}
+END_TEST
+
 /* Whatever it failed for: to disconnect it afterwards closes nobody's descriptor. */
 START_TEST(connection_fails)
 {
@@ -393,7 +432,7 @@ int main(void)
 	static const TTest **const tests[] = {
 		&serves_pins, &hazard_50_worker_killed, &hazard_50_keeper_killed,
 		&hazard_31_guest_gone, &hazard_36_hostile_worker, &hazard_39_deaf_worker, &cannot_begin,
-		&connection_fails, &holder_killed,
+		&hazard_40_no_descriptor, &connection_fails, &holder_killed,
 	};
 	Suite *s = suite_create("holder");
 	TCase *tc = tcase_create("holder");

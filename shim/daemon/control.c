@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define PAUSE 0.2       /* seconds before another look at a client there was no descriptor for */
 #define IDLE_LIMIT 30.0 /* seconds a client may be silent and keep its place */
 
 struct client {
@@ -32,6 +33,8 @@ struct control {
 	unsigned int nclients;
 	struct client *clients;
 	ev_io io;
+	ev_timer pause; /* until io is listened to again */
+	struct log_limit limit;
 };
 
 /* -- sending -- */
@@ -251,6 +254,27 @@ static void add_client(struct keeper *k, int fd)
 	ev_timer_again(k->loop, &c->idle);
 }
 
+static void on_pause_end(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct control *control = timer->data;
+
+	(void)events;
+	ev_io_start(loop, &control->io);
+}
+
+/* The client is still there: without a pause this would be all that the keeper does. */
+static void no_client(struct keeper *k, int rc)
+{
+	struct control *control = k->control;
+
+	if (rc == -EAGAIN || rc == -EINTR || rc == -ECONNABORTED)
+		return;
+	log_limited(&control->limit, LOG_WARN, "a client has to wait: %s", strerror(-rc));
+	ev_io_stop(k->loop, &control->io);
+	ev_timer_set(&control->pause, PAUSE, 0.);
+	ev_timer_start(k->loop, &control->pause);
+}
+
 static void on_connect(struct ev_loop *loop, ev_io *io, int events)
 {
 	static const char full[] = "{\"ok\":false,\"error\":\"too many clients, try again\"}\n";
@@ -259,8 +283,10 @@ static void on_connect(struct ev_loop *loop, ev_io *io, int events)
 
 	(void)loop;
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		no_client(k, -errno);
 		return;
+	}
 	if (k->control->nclients < CONTROL_CLIENTS) {
 		add_client(k, fd);
 		return;
@@ -298,6 +324,9 @@ int control_socket_open(struct keeper *k, char *why, size_t size)
 		return rc;
 	}
 	k->control = control;
+	control->limit = (struct log_limit){ .seconds = 10, .burst = 1 };
+	ev_timer_init(&control->pause, on_pause_end, 0., 0.);
+	control->pause.data = control;
 	ev_io_init(&control->io, on_connect, control->fd, EV_READ);
 	control->io.data = k;
 	ev_io_start(k->loop, &control->io);
@@ -314,6 +343,7 @@ void control_socket_close(struct keeper *k)
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		drop(control->clients);
 	ev_io_stop(k->loop, &control->io);
+	ev_timer_stop(k->loop, &control->pause);
 	close(control->fd);
 	snprintf(path, sizeof(path), "%s/control", k->conf.run_dir);
 	unlink(path);

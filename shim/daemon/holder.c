@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define PAUSE_MS 200 /* before another look at a connection that there was no descriptor for */
+
 /* What may come in one packet; one byte more tells a longer one. */
 struct packet {
 	struct hold_request req;
@@ -28,6 +30,7 @@ struct holder {
 	uid_t owner;
 	int error; /* why it could not begin */
 	bool end;
+	bool pause; /* who wants to connect has to wait */
 	struct hv *hv;
 	struct hold_table table;
 	struct hold_pin pin[HOLD_BATCH];
@@ -173,8 +176,11 @@ static void new_keeper(struct holder *h)
 	socklen_t size = sizeof(peer);
 	int fd = accept4(h->listen, NULL, NULL, SOCK_CLOEXEC);
 
-	if (fd < 0)
+	if (fd < 0) {
+		/* It is still there: without a pause this would be all that we do. */
+		h->pause = errno != EAGAIN && errno != EINTR && errno != ECONNABORTED;
 		return;
+	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) || peer.uid != h->owner) {
 		close(fd);
 		return;
@@ -186,12 +192,13 @@ static void new_keeper(struct holder *h)
 static void serve(struct holder *h)
 {
 	while (!h->end) {
-		struct pollfd p[] = { { h->listen, POLLIN, 0 },
+		struct pollfd p[] = { { h->pause ? -1 : h->listen, POLLIN, 0 },
 				      { h->keeper, POLLIN, 0 },
 				      { h->worker, POLLIN, 0 } };
 
-		if (poll(p, 3, -1) < 0)
+		if (poll(p, 3, h->pause ? PAUSE_MS : -1) < 0)
 			continue;
+		h->pause = false;
 		if (p[2].revents)
 			from_worker(h);
 		if (p[1].revents)
