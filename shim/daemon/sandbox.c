@@ -41,9 +41,9 @@
 /*
  * These act on what is open already or on the process itself, and none changes what it may do.
  * Who needs them: events, interrupts and the log read and write; config space is read by a reset
- * that is not confirmed, and written to switch bus mastering; the C library sleeps by one of two
- * calls, trims its heap, and says by writev() and abort() that it is broken; messages go to the
- * keeper and a holder.
+ * that is not confirmed, and written to unmask an interrupt, which the kernel masks in the command
+ * register; the C library sleeps by one of two calls, trims its heap, and says by writev() and
+ * abort() that it is broken; messages go to the keeper and a holder.
  */
 static const int free_calls[] = {
 	SCMP_SYS(read),		 SCMP_SYS(write),	    SCMP_SYS(writev),
