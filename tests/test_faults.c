@@ -27,9 +27,9 @@
 #define GUEST 3
 #define NEXT_GUEST 4
 #define TRIES 10
-#define WAIT_MS 10000 /* nothing takes so long but what never comes */
+#define WAIT_MS 30000 /* nothing takes so long but what never comes */
 #define SLICE_MS 20
-#define RUN_SECONDS 60
+#define RUN_SECONDS 300
 #define QUEUES 2
 
 #if defined(__SANITIZE_ADDRESS__)

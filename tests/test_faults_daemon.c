@@ -21,9 +21,10 @@
 #define FE "/local/domain/1/device/virtio-xenbus/0"
 #define TRIES 8
 #define IO_TRIES 20
-#define GUEST_MS 1000
-#define WAIT_MS 20000
-#define RUN_SECONDS 90
+/* Nothing takes so long but what never comes, beside many busy processes too. */
+#define GUEST_MS 4000
+#define WAIT_MS 60000
+#define RUN_SECONDS 300
 
 static const char *const scenarios[] = { "daemon", "daemon-p2m", NULL };
 
@@ -168,7 +169,7 @@ static void detach_by_force(void)
 	for (unsigned int i = 0; devices() != 0; i++) {
 		if (i > TRIES)
 			faults_failed("no detach by force works");
-		ask("{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true,\"timeout\":8}");
+		ask("{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true,\"timeout\":20}");
 		asked();
 	}
 }
@@ -180,7 +181,7 @@ static void attach(void)
 
 		have_keeper();
 		ask("{\"cmd\":\"attach\",\"domain\":\"guest\",\"source\":\"" STAGE_SOURCE
-		    "\",\"timeout\":8}");
+		    "\",\"timeout\":20}");
 		rc = take_part();
 		if (asked() && !rc)
 			return;
@@ -240,7 +241,7 @@ static void detach(void)
 {
 	for (unsigned int i = 0; i < TRIES; i++) {
 		have_keeper();
-		ask("{\"cmd\":\"detach\",\"domain\":\"1\",\"timeout\":8}");
+		ask("{\"cmd\":\"detach\",\"domain\":\"1\",\"timeout\":20}");
 		WAIT_FOR("Closing, or an answer", !asking || node_is(BE "/state", "5"));
 		if (node_is(BE "/state", "5")) {
 			int rc = sim_guest_reset(stage.guest);
