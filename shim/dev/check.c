@@ -94,7 +94,7 @@ static uint8_t check_get_status(struct xdev *dev)
 	uint8_t status;
 
 	check_lock(d);
-	status = d->regs->status;
+	status = d->regs->unplugged ? 0xff : d->regs->status;
 	check_unlock(d);
 	return status;
 }
@@ -106,6 +106,10 @@ static int check_reset(struct xdev *dev)
 	bool done;
 
 	check_lock(d);
+	if (d->regs->unplugged) {
+		check_unlock(d);
+		return -ENODEV;
+	}
 	d->regs->reset = true;
 	if (d->cfg.stepped) {
 		check_pass(d);
@@ -117,7 +121,7 @@ static int check_reset(struct xdev *dev)
 	check_ring_bell(d);
 	for (;;) {
 		check_lock(d);
-		done = !d->regs->reset;
+		done = !d->regs->reset || d->regs->unplugged;
 		check_unlock(d);
 		if (done)
 			return 0;
@@ -167,13 +171,15 @@ static void check_set_features(struct xdev *dev, uint64_t features)
 static int check_config_read(struct xdev *dev, unsigned int off, void *buf, unsigned int len)
 {
 	struct check_dev *d = check_of(dev);
+	bool gone;
 
 	if (len > dev->config_len || off > dev->config_len - len)
 		return -EINVAL;
 	check_lock(d);
 	memcpy(buf, d->regs->config + off, len);
+	gone = d->regs->unplugged;
 	check_unlock(d);
-	return 0;
+	return gone ? -ENODEV : 0;
 }
 
 static int check_config_write(struct xdev *dev, unsigned int off, const void *buf, unsigned int len)
@@ -206,6 +212,10 @@ static int check_queue_enable(struct xdev *dev, unsigned int index, uint16_t siz
 	    desc.a % 16 || driver.a % 2 || device.a % 4)
 		return -EINVAL;
 	check_lock(d);
+	if (d->regs->unplugged) {
+		check_unlock(d);
+		return -ENODEV;
+	}
 	d->queue[index].last_avail = 0;
 	d->regs->queue[index] = (struct check_queue_regs){
 		.enabled = true, .kicked = false, .size = size,
@@ -242,7 +252,7 @@ static int check_irq_ack(struct xdev *dev)
 	check_lock(d);
 	if (eventfd_read(d->irq, &n))
 		n = 0;
-	cause = (int)d->regs->isr;
+	cause = d->regs->unplugged ? -ENODEV : (int)d->regs->isr;
 	d->regs->isr = 0;
 	check_unlock(d);
 	return cause;
@@ -262,6 +272,7 @@ static void check_free(struct check_dev *d)
 		close(d->irq);
 	if (d->regs)
 		munmap(d->regs, sizeof(*d->regs));
+	free(d->durable);
 	free(d->disk);
 	free(d);
 }
@@ -326,6 +337,30 @@ void check_dev_pause(struct xdev *dev, bool pause)
 	check_ring_bell(d);
 }
 
+void check_dev_linger(struct xdev *dev, unsigned int ms)
+{
+	struct check_dev *d = check_of(dev);
+
+	check_lock(d);
+	d->regs->linger_ms = ms;
+	check_unlock(d);
+}
+
+void check_dev_unplug(struct xdev *dev, bool out)
+{
+	struct check_dev *d = check_of(dev);
+
+	check_lock(d);
+	d->regs->unplugged = out;
+	d->regs->status = 0;
+	d->regs->reset = false;
+	d->reset_at = 0;
+	if (out) /* the kernel tells whoever waits for its interrupt */
+		check_raise(d, XDEV_IRQ_CONFIG);
+	check_unlock(d);
+	check_ring_bell(d);
+}
+
 void check_dev_fail(struct xdev *dev)
 {
 	struct check_dev *d = check_of(dev);
@@ -367,6 +402,15 @@ void *check_dev_disk(struct xdev *dev, size_t *size)
 
 	*size = d->cfg.sectors * 512;
 	return d->disk;
+}
+
+void check_dev_peek(struct xdev *dev, bool durable, uint64_t sector, void *buf, size_t len)
+{
+	struct check_dev *d = check_of(dev);
+
+	check_lock(d);
+	memcpy(buf, (durable && d->durable ? d->durable : d->disk) + sector * 512, len);
+	check_unlock(d);
 }
 
 void check_dev_stats(struct xdev *dev, struct check_stats *stats)
@@ -448,9 +492,11 @@ struct xdev *check_dev_open(const struct check_config *config, int *err)
 	if (rc)
 		goto err_free;
 	d->disk = calloc(d->cfg.sectors, 512);
+	d->durable = d->cfg.writeback ? calloc(d->cfg.sectors, 512) : NULL;
 	rc = -ENOMEM;
-	if (!d->disk)
+	if (!d->disk || (d->cfg.writeback && !d->durable))
 		goto err_free;
+	d->regs->linger_ms = d->cfg.reset_delay_ms;
 	if (d->dev.device_id == VIRTIO_ID_NET)
 		check_net_config(d);
 	else

@@ -37,14 +37,17 @@ struct check_config {
 	bool readonly;
 	bool suppress; /* asks for no notifications while it is busy, as real devices do */
 	bool shuffle;  /* completes out of order */
+	bool writeback; /* what it writes is durable when a flush has completed, not before */
 	bool stepped;  /* has no thread: works in check_dev_step() alone, and resets at once */
 	unsigned int delay_us;        /* from taking a request to completing it, at most */
-	unsigned int reset_delay_ms;  /* completes requests until then, late as it is */
+	unsigned int reset_delay_ms;  /* as check_dev_linger() says */
 	unsigned int reset_timeout_ms; /* 1000 */
 	uint64_t seed;
 	/* Called in the device's thread. violation NULL: prints the story and aborts. */
 	void (*violation)(void *arg, const char *story);
 	void (*trace)(void *arg, const struct check_trace *t);
+	/* Also in its thread, with the registers locked: a disk has stored len bytes. */
+	void (*wrote)(void *arg, uint64_t sector, const void *data, uint64_t len);
 	void *arg;
 };
 
@@ -78,11 +81,21 @@ void check_dev_pause(struct xdev *dev, bool pause);
  * every time.
  */
 bool check_dev_step(struct xdev *dev, unsigned int pick);
+/*
+ * From now on it confirms a reset so many ms after it was asked. Until then it goes on: it takes
+ * what it is notified of, a disk does all that it has in flight over and over again, and at the
+ * end it completes it. Whatever it touches must still be pinned.
+ */
+void check_dev_linger(struct xdev *dev, unsigned int ms);
+/* A surprise removal: its registers read as all ones, requests in flight are lost. And back again. */
+void check_dev_unplug(struct xdev *dev, bool out);
 /* Says DEVICE_NEEDS_RESET, or a new size of the disk. */
 void check_dev_fail(struct xdev *dev);
 void check_dev_resize(struct xdev *dev, uint64_t sectors);
 /* The disk; only while no request is under way. */
 void *check_dev_disk(struct xdev *dev, size_t *size);
+/* A part of the disk, at any time. durable: as a loss of power would leave it; with writeback only. */
+void check_dev_peek(struct xdev *dev, bool durable, uint64_t sector, void *buf, size_t len);
 
 struct check_stats {
 	uint64_t requests, completed, descs, bytes;

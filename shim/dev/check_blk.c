@@ -25,6 +25,18 @@ static bool check_blk_fits(const struct check_dev *d, uint64_t sector, uint64_t 
 	return len % 512 == 0 && sector <= c->capacity && len / 512 <= c->capacity - sector;
 }
 
+static void check_blk_wrote(struct check_dev *d, uint64_t sector, uint64_t len)
+{
+	uint64_t from = sector * 512;
+
+	if (d->dirty_to == d->dirty_from || from < d->dirty_from)
+		d->dirty_from = from;
+	if (from + len > d->dirty_to)
+		d->dirty_to = from + len;
+	if (d->cfg.wrote)
+		d->cfg.wrote(d->cfg.arg, sector, d->disk + from, len);
+}
+
 static uint8_t check_blk_io(struct check_dev *d, const struct check_req *r, bool in,
 			    uint64_t sector, uint64_t len)
 {
@@ -34,7 +46,17 @@ static uint8_t check_blk_io(struct check_dev *d, const struct check_req *r, bool
 		return VIRTIO_BLK_S_IOERR;
 	check_copy(d, r, in, in ? 0 : sizeof(struct virtio_blk_outhdr), d->disk + sector * 512,
 		   len);
+	if (!in)
+		check_blk_wrote(d, sector, len);
 	return VIRTIO_BLK_S_OK;
+}
+
+static void check_blk_flush(struct check_dev *d)
+{
+	if (d->durable && d->dirty_to > d->dirty_from)
+		memcpy(d->durable + d->dirty_from, d->disk + d->dirty_from,
+		       d->dirty_to - d->dirty_from);
+	d->dirty_from = d->dirty_to = 0;
 }
 
 static uint8_t check_blk_do(struct check_dev *d, const struct check_req *r, uint32_t *len)
@@ -51,6 +73,7 @@ static uint8_t check_blk_do(struct check_dev *d, const struct check_req *r, uint
 	case VIRTIO_BLK_T_OUT:
 		return check_blk_io(d, r, false, hdr.sector, r->readable - sizeof(hdr));
 	case VIRTIO_BLK_T_FLUSH:
+		check_blk_flush(d);
 		return VIRTIO_BLK_S_OK;
 	case VIRTIO_BLK_T_GET_ID:
 		*len = (uint32_t)(r->writable - 1 < sizeof(id) ? r->writable - 1 : sizeof(id));

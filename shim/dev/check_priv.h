@@ -24,7 +24,8 @@ struct check_queue_regs {
 struct check_regs {
 	pthread_mutex_t lock;
 	uint8_t status;
-	bool reset, stop, paused;
+	bool reset, stop, paused, unplugged;
+	unsigned int linger_ms;
 	uint32_t isr;
 	uint64_t driver_features;
 	uint32_t config_gen;
@@ -66,7 +67,8 @@ struct check_dev {
 	uint64_t features;
 	int doorbell, irq;
 	pthread_t thread;
-	uint8_t *disk;
+	uint8_t *disk, *durable; /* durable NULL: the same */
+	uint64_t dirty_from, dirty_to; /* bytes of the disk that are not durable yet */
 	uint64_t rng;
 	int64_t reset_at; /* 0: none seen */
 	struct check_queue queue[XVS_MAX_QUEUES];

@@ -85,6 +85,27 @@ static void check_forget(struct check_dev *d)
 	memset(d->queue, 0, sizeof(d->queue));
 }
 
+static void check_fetch_all(struct check_dev *d)
+{
+	struct check_regs *r = d->regs;
+
+	for (unsigned int i = 0; i < d->dev.num_queues && !r->violated; i++)
+		if (r->queue[i].enabled && r->queue[i].kicked)
+			check_fetch(d, i);
+}
+
+/* Late DMA: all that it was given before it was told to stop, once more. */
+static void check_do_again(struct check_dev *d)
+{
+	if (!(d->regs->status & VIRTIO_CONFIG_S_DRIVER_OK) || d->regs->paused)
+		return;
+	check_fetch_all(d);
+	for (const struct check_req *r = d->inflight; r && !d->regs->violated; r = r->next)
+		if (check_recheck(d, r, "when it had been told to reset") &&
+		    d->dev.device_id == VIRTIO_ID_BLOCK)
+			check_blk_serve(d, r);
+}
+
 /*
  * A reset is over when the device says so; until then it works on, which is why nobody may let
  * go of a page before.
@@ -93,11 +114,14 @@ static void check_do_reset(struct check_dev *d)
 {
 	struct check_regs *r = d->regs;
 
-	if (!d->reset_at)
-		d->reset_at = check_now() + (int64_t)d->cfg.reset_delay_ms * 1000000;
-	if (r->mischief[CHECK_HANG_RESET] || check_now() < d->reset_at)
+	if (!d->reset_at) /* one that was reset before has nothing to go on with */
+		d->reset_at = check_now() + (r->status ? (int64_t)r->linger_ms * 1000000 : 0);
+	if (r->mischief[CHECK_HANG_RESET] || check_now() < d->reset_at) {
+		if (r->linger_ms)
+			check_do_again(d);
 		return;
-	if (d->cfg.reset_delay_ms)
+	}
+	if (r->linger_ms)
 		check_complete_due(d, INT64_MAX);
 	check_forget(d);
 	memset(r->queue, 0, sizeof(r->queue));
@@ -114,15 +138,18 @@ void check_pass(struct check_dev *d)
 {
 	struct check_regs *r = d->regs;
 
+	if (r->unplugged) {
+		check_forget(d);
+		memset(r->queue, 0, sizeof(r->queue));
+		return;
+	}
 	if (r->reset) {
 		check_do_reset(d);
 		return;
 	}
 	if (r->violated || r->paused || !(r->status & VIRTIO_CONFIG_S_DRIVER_OK))
 		return;
-	for (unsigned int i = 0; i < d->dev.num_queues && !r->violated; i++)
-		if (r->queue[i].enabled && r->queue[i].kicked)
-			check_fetch(d, i);
+	check_fetch_all(d);
 	if (d->cfg.stepped)
 		return;
 	check_complete_due(d, check_now());
@@ -137,6 +164,8 @@ static int64_t check_idle(const struct check_dev *d)
 {
 	int64_t now = check_now(), next = -1;
 
+	if (d->regs->unplugged)
+		return -1;
 	if (d->regs->reset)
 		return d->regs->mischief[CHECK_HANG_RESET] ? -1 : 200000;
 	if (d->regs->violated || d->regs->paused)
