@@ -21,11 +21,15 @@ struct stage stage;
 bool stage_p2m;
 const char *stage_root;
 uint64_t stage_features;
+uint16_t stage_domid = 1;
+enum xvs_protection stage_protection;
+struct check_config stage_disk;
 unsigned int stage_reset_ms = 200;
 unsigned int stage_guest_ms = 10000;
 struct stage_shared *shared;
 struct xdev *stage_device;
 void (*stage_in_keeper)(void);
+const struct hv_ops *stage_ops;
 
 /* -- the source -- */
 
@@ -58,7 +62,7 @@ static int sim_check(struct source *src, struct source_facts *facts, char *why, 
 {
 	facts->device_id = shared->device_id;
 	snprintf(facts->driver, sizeof(facts->driver), "sim-driver");
-	if (strcmp(src->text, STAGE_SOURCE)) {
+	if (strcmp(src->text, STAGE_SOURCE) || shared->unplugged) {
 		snprintf(why, size, "%s: no such device", src->text);
 		return -ENODEV;
 	}
@@ -78,9 +82,11 @@ static int sim_take(struct source *src, bool take, char *why, size_t size)
 
 static int sim_open(struct source *src, char *why, size_t size)
 {
-	(void)why;
-	(void)size;
 	shared->opens++;
+	if (shared->unplugged) {
+		snprintf(why, size, "%s: no such device", src->text);
+		return -ENODEV;
+	}
 	src->dev = stage_device ? stage_device : stage.disk;
 	return 0;
 }
@@ -104,7 +110,7 @@ static int sim_release(struct source *src, char *why, size_t size)
 static bool sim_present(const struct source *src)
 {
 	(void)src;
-	return true;
+	return !shared->unplugged;
 }
 
 /* The simulated machine is shared memory: everything stays but connections of clients. */
@@ -139,9 +145,10 @@ static void on_violation(void *arg, const char *story)
 void stage_new_guest(void)
 {
 	const struct sim_guest_config config = { .machine = stage.machine,
-						 .domid = 1,
+						 .domid = stage_domid,
 						 .timeout = stage_guest_ms,
 						 .addressing = stage_p2m ? XVS_ADDRESSING_P2M : 0,
+						 .protection = stage_protection,
 						 .violation = on_violation };
 	int rc;
 
@@ -152,8 +159,7 @@ void stage_new_guest(void)
 static void make_machine(void)
 {
 	const struct sim_config config = { .seed = 1 };
-	const struct check_config disk = { .device_id = 2, .sectors = 8192 };
-	struct check_config full = disk;
+	struct check_config full = stage_disk;
 	int rc;
 
 	stage.machine = sim_machine_new(&config, &rc);
@@ -165,6 +171,8 @@ static void make_machine(void)
 				1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_BLK_F_FLUSH;
 	if (stage_features)
 		full.features = stage_features;
+	full.device_id = 2;
+	full.sectors = 8192;
 	full.machine = stage.machine;
 	full.violation = on_violation;
 	full.reset_timeout_ms = stage_reset_ms;
@@ -237,14 +245,14 @@ static void keeper_process(void)
 	conf_defaults(&conf);
 	memcpy(conf.run_dir, stage.run_dir, sizeof(stage.run_dir));
 	conf.restart_limit = stage.restart_limit;
-	conf.detach_timeout = 3;
+	conf.detach_timeout = 30; /* where none is said: a busy machine is slow */
 	if (stage_p2m)
 		conf.allow.addressing |= 1u << XVS_ADDRESSING_P2M;
 	log_set_level(getenv("STAGE_LOG") ? LOG_DEBUG : LOG_ERROR - 1);
 	sim_machine_use(stage.machine, 0);
 	if (stage_in_keeper)
 		stage_in_keeper();
-	if (keeper_open(&keeper, &conf, hv_sim(), why, sizeof(why))) {
+	if (keeper_open(&keeper, &conf, stage_ops ? stage_ops : hv_sim(), why, sizeof(why))) {
 		fprintf(stderr, "keeper: %s\n", why);
 		_exit(why[0] ? STAGE_KEEPER_REFUSED : STAGE_KEEPER_SILENT);
 	}
@@ -254,24 +262,80 @@ static void keeper_process(void)
 	_exit(EXIT_SUCCESS);
 }
 
+/* -- a process to fork keepers from, for a stage with threads that never rest -- */
+
+static int nursery = -1;
+
+/* The keeper becomes a child of the test, so that it is waited for there. */
+static void nurse(int sock, pid_t test)
+{
+	pid_t keeper;
+	char go;
+
+	while (read(sock, &go, 1) == 1) {
+		if (!fork()) {
+			keeper = fork();
+			if (!keeper) {
+				while (getppid() != test)
+					usleep(200);
+				keeper_process();
+			}
+			_exit(write(sock, &keeper, sizeof(keeper)) != sizeof(keeper));
+		}
+		wait(NULL);
+	}
+	_exit(0);
+}
+
+void stage_open_nursery(void)
+{
+	int pair[2];
+	pid_t test = getpid(), pid;
+
+	ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	usleep(20000); /* as in stage_start_keeper() */
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(pair[0]);
+		nurse(pair[1], test);
+	}
+	close(pair[1]);
+	nursery = pair[0];
+}
+
 void stage_fork_keeper(void)
 {
+	if (nursery >= 0) {
+		ck_assert_int_eq(write(nursery, "g", 1), 1);
+		ck_assert_int_eq(read(nursery, &stage.keeper, sizeof(stage.keeper)),
+				 sizeof(stage.keeper));
+		return;
+	}
 	stage.keeper = fork();
 	ck_assert_int_ge(stage.keeper, 0);
 	if (!stage.keeper)
 		keeper_process();
 }
 
+static bool answers(void)
+{
+	int fd = stage_connect();
+
+	close(fd);
+	return fd >= 0;
+}
+
 void stage_start_keeper(void)
 {
-	int fd = -1;
-
 	/* The disk's thread has come to rest: a fork in the middle of its malloc() would leave the
 	 * allocator of a sanitizer locked for ever. */
-	usleep(20000);
+	if (nursery < 0)
+		usleep(20000);
 	stage_fork_keeper();
-	STAGE_WAIT(5000, (fd = stage_connect()) >= 0);
-	close(fd);
+	STAGE_WAIT(60000, answers());
 }
 
 static int reap(void)
@@ -280,6 +344,8 @@ static int reap(void)
 
 	waitpid(stage.keeper, &status, 0);
 	stage.keeper = 0;
+	while (nursery >= 0 && waitpid(-1, NULL, WNOHANG) > 0)
+		; /* its workers */
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
@@ -415,13 +481,26 @@ bool stage_node_is(const char *path, const char *value)
 	return stage_node(path, now) && !strcmp(now, value);
 }
 
+char *stage_path(bool backend, const char *key)
+{
+	static char path[2][PATH_SIZE + 40];
+	char dir[PATH_SIZE];
+
+	if (backend)
+		path_backend(dir, 0, stage_domid, 0);
+	else
+		path_frontend(dir, stage_domid, 0);
+	snprintf(path[backend], sizeof(path[backend]), "%s%s", dir, key);
+	return path[backend];
+}
+
 void stage_attach(void)
 {
 	char value[NODE_MAX + 1], why[200] = "";
 	int rc;
 
 	stage_begin("{\"cmd\":\"attach\",\"domain\":\"guest\",\"source\":\"" STAGE_SOURCE "\"}");
-	STAGE_WAIT(3000, stage_node("/local/domain/1/device/virtio-xenbus/0/state", value));
+	STAGE_WAIT(30000, stage_node(stage_path(false, "/state"), value));
 	rc = sim_guest_handshake(stage.guest, 0, why, sizeof(why));
 	ck_assert_msg(!rc, "handshake: %d %s", rc, why);
 	ck_assert_int_eq(sim_guest_start(stage.guest), 0);
@@ -430,10 +509,10 @@ void stage_attach(void)
 
 void stage_detach(void)
 {
-	stage_begin("{\"cmd\":\"detach\",\"domain\":\"1\"}");
-	STAGE_WAIT(3000, stage_node_is("/local/domain/0/backend/virtio-xenbus/1/0/state", "5"));
+	stage_begin("{\"cmd\":\"detach\",\"domain\":\"guest\"}");
+	STAGE_WAIT(30000, stage_node_is(stage_path(true, "/state"), "5"));
 	ck_assert_int_eq(sim_guest_reset(stage.guest), 0);
-	node_put(stage.hv, 0, "/local/domain/1/device/virtio-xenbus/0", "state", "6");
+	node_put(stage.hv, 0, stage_path(false, ""), "state", "6");
 	expect(stage_finish(), true, NULL);
 }
 

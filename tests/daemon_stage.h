@@ -19,7 +19,7 @@
 /* What the processes tell each other about the source. */
 struct stage_shared {
 	_Atomic unsigned int taken, released, opens;
-	_Atomic bool held;
+	_Atomic bool held, unplugged;
 	_Atomic uint32_t device_id;
 };
 
@@ -40,6 +40,11 @@ extern const char *stage_root;
 #define STAGE_BDF "0000:00:10.0"
 /* What the disk offers; 0: what it does by itself. */
 extern uint64_t stage_features;
+/* The guest's domain; 1. */
+extern uint16_t stage_domid;
+/* Also before: what its buffers are (0: strict), and what the disk is besides large enough. */
+extern enum xvs_protection stage_protection;
+extern struct check_config stage_disk;
 /* How long the disk may take for a reset; how long the guest waits for answers. */
 extern unsigned int stage_reset_ms, stage_guest_ms;
 extern struct stage stage;
@@ -47,6 +52,7 @@ extern struct stage_shared *shared;
 /* For tests that let things fail: the device as the keeper has it; called in the keeper's process. */
 extern struct xdev *stage_device;
 extern void (*stage_in_keeper)(void);
+extern const struct hv_ops *stage_ops; /* NULL: the simulation's */
 /* Exit status of a keeper that did not begin; the second: and gave no reason. */
 #define STAGE_KEEPER_REFUSED 1
 #define STAGE_KEEPER_SILENT 3
@@ -58,6 +64,8 @@ void stage_close(void);
 void stage_new_guest(void);
 void stage_start_keeper(void); /* and waits until it answers */
 void stage_fork_keeper(void);
+/* From now on keepers are forked by a process without threads: to be called while nothing runs. */
+void stage_open_nursery(void);
 void stage_kill_keeper(void);
 bool stage_keeper_died(void); /* by itself */
 int stage_stop_keeper(void); /* its exit status */
@@ -72,6 +80,8 @@ void stage_begin(const char *request);
 json_object *stage_finish(void);
 void stage_finish_expecting(bool ok, const char *text);
 
+/* A node of one end of the device; each end's is overwritten by the next call. */
+char *stage_path(bool backend, const char *key);
 /* Attach and detach of the guest, both sides. */
 void stage_attach(void);
 void stage_detach(void);

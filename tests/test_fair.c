@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A guest that storms beside one that works. Windows of quiet and of storm alternate; the ratio of a
+ * pair is divided by that of the victim of the other daemon, whose neighbour is idle all the time, in
+ * the same two windows. What is left is what the storm does through what the two guests share: the
+ * keeper. What it takes of the processors goes to both victims alike, and is in the first ratio.
+ *
+ *   FAIR_PAIRS=30 FAIR_MS=500 ./test_fair    more pairs of windows, of so many ms
+ */
+#include "check_main.h"
+#include "fair_stage.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PAIRS 5
+#define PAIRS_MAX 500
+#define WINDOW_MS 80
+#define KEEP 0.8   /* of its throughput */
+#define LATER 2.0  /* times its 99th percentile */
+#define MEMORY 1024 /* KiB more than before it stormed; a worker is allowed 64 MiB */
+#define ANSWER_MS 10000.0
+
+static struct {
+	pthread_t thread;
+	void (*step)(uint64_t i);
+	_Atomic bool on, stop;
+	_Atomic uint64_t steps;
+} storm;
+
+static struct fair_guest *neighbour(void)
+{
+	return &fair.side[STORMED].neighbour;
+}
+
+static void put(const char *key, const char *value)
+{
+	char dir[PATH_SIZE];
+
+	path_frontend(dir, neighbour()->domid, 0);
+	node_put(fair.hv, 0, dir, key, value);
+}
+
+/* Both its ports, as fast as it can. */
+static void events(uint64_t i)
+{
+	struct sim_guest *g = neighbour()->guest;
+
+	if (i & 1)
+		sim_guest_kick(g, 0);
+	else
+		sim_evtchn_send(fair.machine, neighbour()->domid, sim_guest_ctrl_port(g));
+}
+
+/* The node the keeper watches, always with what it has. */
+static void watches(uint64_t i)
+{
+	(void)i;
+	put("state", "4");
+}
+
+/* In and out of every state; a worker is forked for each time it is believed. */
+static void flapping(uint64_t i)
+{
+	static const char *const states[] = { "4", "5", "6", "1", "3", "6", "1", "2" };
+
+	put("state", states[i % 8]);
+}
+
+/* The mailbox: a request each time the last was answered. */
+static void mailbox(uint64_t i)
+{
+	struct sim_guest *g = neighbour()->guest;
+	struct xvs_control_page *page = sim_guest_ctrl(g);
+
+	__atomic_store_n(&page->req.op, XVS_OP_RELEASE_GRANTS, __ATOMIC_RELAXED);
+	__atomic_store_n(&page->req.seq, (uint32_t)(0x10000 + i), __ATOMIC_RELEASE);
+	sim_evtchn_send(fair.machine, neighbour()->domid, sim_guest_ctrl_port(g));
+}
+
+/* A full ring, a device that does not answer, and a guest that says again and again that there is more. */
+static void stalled(uint64_t i)
+{
+	struct fair_guest *n = neighbour();
+	static bool full;
+	struct sim_sg sg[4];
+	unsigned int pieces;
+	int err;
+
+	if (!full) {
+		check_dev_pause(n->disk, true);
+		while (!sim_sg_alloc(n->guest, 4096, 4096, 4, sg, &pieces) &&
+		       sim_blk_submit(n->guest, 0, VIRTIO_BLK_T_IN, 0, sg, pieces, &err))
+			;
+		full = true;
+	}
+	if (i % 16 == 0)
+		sim_guest_kick(n->guest, 0);
+}
+
+static void *rage(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&storm.stop)) {
+		if (atomic_load(&storm.on))
+			storm.step(atomic_fetch_add(&storm.steps, 1));
+		else
+			usleep(200);
+	}
+	return NULL;
+}
+
+static unsigned int number(const char *name, unsigned int fallback, unsigned int most)
+{
+	const char *text = getenv(name);
+	unsigned int n = text ? (unsigned int)strtoul(text, NULL, 10) : fallback;
+
+	return n < 1 ? fallback : n > most ? most : n;
+}
+
+static void window(bool stormy, struct fair_window w[SIDES], double *asked)
+{
+	unsigned int ms = number("FAIR_MS", WINDOW_MS, 10000);
+	double took;
+
+	memset(w, 0, SIDES * sizeof(*w));
+	atomic_store(&storm.on, stormy);
+	usleep(ms * 250u); /* the change itself is in no window */
+	fair_count(&w[STORMED], &w[SPARED]);
+	usleep(ms * 1000u);
+	took = fair_ask(STORMED);
+	if (stormy && took > *asked)
+		*asked = took;
+	/* On a busy machine a window may have had no turn at all; it ends when there is something in it. */
+	for (int i = 0; i < 60000; i++) {
+		if (__atomic_load_n(&w[STORMED].n, __ATOMIC_RELAXED) >= 200 &&
+		    __atomic_load_n(&w[SPARED].n, __ATOMIC_RELAXED) >= 200)
+			break;
+		usleep(1000);
+	}
+	fair_count(NULL, NULL);
+	atomic_store(&storm.on, false);
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double middle(double *v, unsigned int n)
+{
+	qsort(v, n, sizeof(*v), by_size);
+	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+static double ratio(uint64_t a, uint64_t b)
+{
+	return (double)a / (double)(b ? b : 1);
+}
+
+static void weather(const char *name, void (*step)(uint64_t i))
+{
+	static struct fair_window quiet[SIDES], stormy[SIDES];
+	static double kept[PAIRS_MAX], plain[PAIRS_MAX], later[PAIRS_MAX];
+	unsigned int pairs = number("FAIR_PAIRS", PAIRS, PAIRS_MAX);
+	long memory = fair_memory(STORMED);
+	double asked = 0, throughput, p99;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	storm.step = step;
+	ck_assert_int_eq(pthread_create(&storm.thread, NULL, rage, NULL), 0);
+	fair_begin();
+	for (unsigned int i = 0; i < pairs; i++) {
+		window(i & 1, i & 1 ? stormy : quiet, &asked);
+		window(!(i & 1), i & 1 ? quiet : stormy, &asked);
+		plain[i] = ratio(stormy[STORMED].requests, quiet[STORMED].requests);
+		kept[i] = plain[i] / ratio(stormy[SPARED].requests, quiet[SPARED].requests);
+		later[i] = fair_p99(&stormy[STORMED]) / fair_p99(&quiet[STORMED]) /
+			   (fair_p99(&stormy[SPARED]) / fair_p99(&quiet[SPARED]));
+	}
+	fair_end();
+	atomic_store(&storm.stop, true);
+	pthread_join(storm.thread, NULL);
+	memory = fair_memory(STORMED) - memory;
+	throughput = middle(kept, pairs);
+	p99 = middle(later, pairs);
+	printf("%s: %u pairs, %llu steps of the storm; throughput %.2f of the victim beside it (%.2f of its "
+	       "own when quiet), 99th percentile %.2f; daemon answers within %.1f ms, %+ld KiB\n",
+	       name, pairs, (unsigned long long)atomic_load(&storm.steps), throughput,
+	       middle(plain, pairs), p99, asked, memory);
+	ck_assert_uint_gt(atomic_load(&storm.steps), 100);
+	ck_assert_msg(throughput >= KEEP, "throughput %.2f", throughput);
+	ck_assert_msg(p99 <= LATER, "99th percentile %.2f", p99);
+	ck_assert_msg(asked < ANSWER_MS, "the daemon answers after %.0f ms", asked);
+	ck_assert_int_lt(memory, MEMORY);
+}
+
+START_TEST(hazard_38_fair_beside_events)
+{
+	weather("events", events);
+}
+END_TEST
+
+START_TEST(hazard_27_38_fair_beside_watches)
+{
+	weather("watches", watches);
+}
+END_TEST
+
+START_TEST(hazard_26_38_fair_beside_flapping_states)
+{
+	weather("flapping states", flapping);
+}
+END_TEST
+
+START_TEST(hazard_38_39_fair_beside_a_full_mailbox)
+{
+	weather("mailbox", mailbox);
+}
+END_TEST
+
+START_TEST(hazard_38_39_fair_beside_a_stalled_ring)
+{
+	weather("stalled ring", stalled);
+	check_dev_pause(neighbour()->disk, false);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("fairness");
+	TCase *tc = tcase_create("fair");
+
+	tcase_set_timeout(tc, 3600);
+	tcase_add_checked_fixture(tc, fair_up, fair_down);
+	tcase_add_test(tc, hazard_38_fair_beside_events);
+	tcase_add_test(tc, hazard_27_38_fair_beside_watches);
+	tcase_add_test(tc, hazard_26_38_fair_beside_flapping_states);
+	tcase_add_test(tc, hazard_38_39_fair_beside_a_full_mailbox);
+	tcase_add_test(tc, hazard_38_39_fair_beside_a_stalled_ring);
+	suite_add_tcase(suite, tc);
+	return check_main(suite);
+}
