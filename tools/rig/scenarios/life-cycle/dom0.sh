@@ -1,0 +1,195 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# CYCLES (200) lives of the first disk, of ten kinds in turn. The guest does what it is told and says
+# when it is done. What is held is counted while nothing is attached, at the beginning and at the end.
+set -euo pipefail
+
+bdf=${RIG_BDFS%% *} cycles=${CYCLES:-200} port=0000:00:1c.0
+number=0 reboots=0
+
+# -- the guest --
+
+send() { # VERB: does not wait
+	number=$((number + 1))
+	rig-signal "do-$number" "$1"
+}
+answered() { rig-wait "did-$number" 180 >/dev/null; }
+guest() { send "$1" && answered; }
+begin_guest() {
+	rig-signal first "$((number + 1))"
+	rig-domu go guest 2>/dev/null || true
+}
+
+status() { xvshim status guest "pci:$bdf" --json | jq -r ".devices[0].$1"; }
+served_again() { [ "$(status epoch)" -gt "$epoch" ] && [ "$(status state)" = connected ]; }
+nothing_attached() { [ "$(xvshim list --json | jq '.devices | length')" = 0 ]; }
+export -f status served_again nothing_attached # for rig-until
+export bdf epoch
+
+attach() { xvshim attach guest "pci:$bdf" --take --timeout 120 >/dev/null && guest there; }
+detach() { xvshim detach guest "pci:$bdf" --timeout 60 && guest gone; }
+
+# -- what is held --
+
+descriptors() { find "/proc/$(rig-xvshimd pid)/fd" -mindepth 1 | wc -l; }
+memory() { awk '/^Private_Dirty/ { print $2 }' "/proc/$(rig-xvshimd pid)/smaps_rollup"; }
+ports() { # event channels of dom0 that lead to the guest
+	"$(find /usr/lib/xen* -name lsevtchn | head -n 1)" 0 | grep -c "remote .*dom[^0-9]*$1\b\|: d$1 " || true
+}
+watches() { # of all connections
+	xenstore-control memreport /run/rig/memreport >/dev/null 2>&1 || { echo unknown && return; }
+	grep -c 'struct watch ' /run/rig/memreport || true
+}
+held() {
+	local domid
+	domid=$(xl domid guest)
+	echo "grants and pins $(rig-grants "$domid"), ports $(ports "$domid"), descriptors $(descriptors)," \
+		"watches $(watches), files $(find /run/xvshim /var/run/xvshim -name 'dev-*' 2>/dev/null | wc -l)"
+}
+
+# -- lives: each begins and ends with the disk attached --
+
+reattach() { detach && attach && guest io; }
+
+unbind() {
+	guest load
+	guest unbind
+	guest bind
+	guest there
+	guest io
+}
+
+unload() { # under I/O
+	guest load
+	guest unload
+	guest reload
+	guest there
+	guest io
+}
+
+pause() {
+	guest load
+	xl pause guest
+	epoch=$(status epoch)
+	kill -KILL "$(status worker)"
+	rig-until 20 served_again
+	xl unpause guest
+	guest idle
+	guest io
+}
+
+kill_worker() {
+	guest load
+	epoch=$(status epoch)
+	kill -KILL "$(status worker)"
+	rig-until 20 served_again
+	guest idle
+	guest io
+}
+
+restart() {
+	guest load
+	epoch=$(status epoch)
+	rig-xvshimd "$1"
+	rig-xvshimd start
+	rig-until 20 served_again
+	guest idle
+	guest io
+}
+
+interrupt() { # detach while attaching, at another moment each time
+	local attaching
+	detach
+	xvshim attach guest "pci:$bdf" --take --timeout 60 >/dev/null 2>&1 &
+	attaching=$!
+	sleep "0.$((RANDOM % 10))"
+	xvshim detach guest "pci:$bdf" --force >/dev/null 2>&1 || true
+	wait "$attaching" || true
+	xvshim detach guest "pci:$bdf" --force >/dev/null 2>&1 || true
+	rig-until 30 nothing_attached
+	guest gone
+	attach
+	guest io
+}
+
+detach_loaded() {
+	guest load
+	detach
+	attach
+	guest io
+}
+
+reboot() {
+	local old
+	old=$(xl domid guest)
+	rig-domu expect-end guest
+	guest load
+	xl reboot guest
+	rig-until 120 rebooted "$old"
+	rig-domu wait-up guest 240
+	begin_guest
+	rig-until 60 nothing_attached
+	attach
+	guest io
+	reboots=$((reboots + 1))
+}
+rebooted() { [ "$(xl domid guest 2>/dev/null || echo "$1")" != "$1" ]; }
+export -f rebooted
+
+# The outer hypervisor takes a disk away that the guest has in use, and brings one back.
+plugged() { compgen -G "/sys/bus/pci/devices/$port/0000:*/virtio*" >/dev/null; }
+unplugged() { ! compgen -G "/sys/bus/pci/devices/$port/0000:*" >/dev/null; }
+export -f plugged unplugged
+export port
+unplug() {
+	local other
+	detach
+	rig-until 60 plugged
+	other=$(basename "$(compgen -G "/sys/bus/pci/devices/$port/0000:*" | head -n 1)")
+	xvshim attach guest "pci:$other" --take --timeout 120 >/dev/null
+	guest there
+	guest load
+	rig-qmp '{"execute": "device_del", "arguments": {"id": "plug"}}' >/dev/null
+	rig-until 60 unplugged
+	xvshim detach guest "pci:$other" --force
+	rig-until 60 nothing_attached
+	guest idle
+	guest gone
+	rig-qmp '{"execute": "device_add", "arguments": {"driver": "virtio-blk-pci", "id": "plug", "drive": "plugged", "bus": "port"}}' >/dev/null
+	attach
+	guest io
+}
+
+rig-until 60 nothing_attached
+rig-signal first 1
+begin_guest
+attach
+for round in 1 2 3; do reattach; done # everything is warm
+detach
+before=$(held)
+echo "before: $before"
+attach
+
+kinds=(reattach unbind unload pause kill_worker "restart stop" interrupt detach_loaded unplug "restart kill")
+declare -A count
+for ((i = 0; i < cycles; i++)); do
+	kind=${kinds[i % 10]}
+	[ $((i % 50)) != 49 ] || kind=reboot
+	# Its memory is compared in the life of one keeper, which ends with these.
+	[ "$i" -lt $((cycles - 40)) ] || [ "${kind% *}" != restart ] || kind=reattach
+	[ "$i" -lt $((cycles - 40)) ] || [ "$kind" != reboot ] || kind=unbind
+	if [ "$i" = $((cycles - 35)) ]; then
+		memory_before=$(memory)
+	fi
+	echo "life $i: $kind"
+	$kind
+	count[${kind%% *}]=$((${count[${kind%% *}]:-0} + 1))
+done
+detach
+after=$(held)
+echo "after:  $after"
+echo "keeper: $memory_before KiB, $(memory) KiB 35 lives later"
+[ "$before" = "$after" ]
+[ "$(memory)" -le $((memory_before + 128)) ]
+guest end
+echo "verified: $cycles lives ($(for k in "${!count[@]}"; do echo -n "$k ${count[$k]} "; done)), held afterwards what was held before"

@@ -1,0 +1,60 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Does what dom0 tells it, one word at a time.
+set -uo pipefail
+
+disk=/dev/vda load=
+
+device() { ls /sys/bus/xen/devices | grep '^virtio-xenbus-' | head -n 1; }
+driver=$(basename "$(grep -ls . /sys/bus/xen/drivers/xvshim*/uevent | head -n 1 | xargs -r dirname)")
+
+io() { # what was written is what is read
+	head -c 262144 /dev/urandom >/tmp/pattern
+	dd if=/tmp/pattern of="$disk" bs=64k oflag=direct status=none &&
+		dd if="$disk" of=/tmp/back bs=64k count=4 iflag=direct status=none &&
+		cmp /tmp/pattern /tmp/back
+}
+
+moving() { [ "$(awk '{ print $1 + $5 }' /sys/block/vda/stat)" -gt $((seen + 20)) ]; }
+export -f moving # for rig-until
+
+begin_load() {
+	seen=$(awk '{ print $1 + $5 }' /sys/block/vda/stat)
+	export seen
+	(while dd if="$disk" of=/dev/null bs=64k iflag=direct status=none; do :; done) 2>/dev/null &
+	load=$!
+	rig-until 30 moving
+}
+
+end_load() { # may have ended by itself, with its disk
+	[ -z "$load" ] || kill "$load" 2>/dev/null
+	wait
+	load=
+}
+
+obey() {
+	case $1 in
+	there) rig-until 90 test -b "$disk" ;;
+	gone) rig-until 90 test ! -e "$disk" && end_load ;;
+	io) io ;;
+	load) begin_load ;;
+	idle) end_load ;;
+	unbind) dev=$(device) && echo "$dev" >"/sys/bus/xen/drivers/$driver/unbind" && end_load ;;
+	bind) echo "$dev" >"/sys/bus/xen/drivers/$driver/bind" ;;
+	unload) modprobe -r xvshim_front && end_load ;;
+	reload) modprobe xvshim_front ;;
+	*) false ;;
+	esac
+}
+
+number=$(rig-wait first 300) || exit 1
+while :; do
+	verb=$(rig-wait "do-$number" 600) || exit 1
+	if [ "$verb" = end ]; then
+		rig-signal "did-$number"
+		exit 0
+	fi
+	obey "$verb" || { echo "$verb (number $number) failed"; exit 1; }
+	rig-signal "did-$number"
+	number=$((number + 1))
+done

@@ -1,0 +1,1 @@
+../worker-kill/domu.sh
