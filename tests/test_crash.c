@@ -66,7 +66,7 @@ static bool dead(pid_t pid)
 static void set_up(void)
 {
 	stage_guest_ms = 60000;
-	stage_disk.delay_us = 300;
+	stage_disk.delay_us = stage_disk.delay_us ? stage_disk.delay_us : 300;
 	stage_disk.shuffle = true;
 	load_prepare(seed);
 	stage_set();
@@ -344,6 +344,7 @@ END_TEST
 /* For two seconds after the kill it does all that it was given, over and over. */
 static void linger(enum victim victim)
 {
+	struct check_stats stats;
 	double begun;
 
 	load_begin(8);
@@ -356,6 +357,8 @@ static void linger(enum victim victim)
 		ck_assert_msg(!load_story(), "%s: %s", victim_names[victim], load_story());
 	}
 	check_dev_linger(stage.disk, 0);
+	check_dev_stats(stage.disk, &stats);
+	ck_assert_uint_gt(stats.again, 100);
 	ck_assert_msg(!load_end(), "%s", load_story());
 	ck_assert_ptr_null(check_dev_violation(stage.disk));
 }
@@ -405,6 +408,7 @@ static void set_up_p2m(void)
 static void set_up_lingering(void)
 {
 	stage_reset_ms = 400;
+	stage_disk.delay_us = 50000; /* so that it has something to go on with */
 	set_up();
 }
 

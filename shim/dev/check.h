@@ -100,6 +100,7 @@ void check_dev_peek(struct xdev *dev, bool durable, uint64_t sector, void *buf, 
 struct check_stats {
 	uint64_t requests, completed, descs, bytes;
 	uint64_t notifies, irqs, resets, config_writes;
+	uint64_t again; /* requests done once more while it lingered */
 	uint32_t inflight;
 };
 void check_dev_stats(struct xdev *dev, struct check_stats *stats);

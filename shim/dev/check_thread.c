@@ -102,8 +102,10 @@ static void check_do_again(struct check_dev *d)
 	check_fetch_all(d);
 	for (const struct check_req *r = d->inflight; r && !d->regs->violated; r = r->next)
 		if (check_recheck(d, r, "when it had been told to reset") &&
-		    d->dev.device_id == VIRTIO_ID_BLOCK)
+		    d->dev.device_id == VIRTIO_ID_BLOCK) {
 			check_blk_serve(d, r);
+			d->regs->stats.again++;
+		}
 }
 
 /*
