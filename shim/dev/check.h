@@ -40,7 +40,7 @@ struct check_config {
 	bool writeback; /* what it writes is durable when a flush has completed, not before */
 	bool stepped;  /* has no thread: works in check_dev_step() alone, and resets at once */
 	unsigned int delay_us;        /* from taking a request to completing it, at most */
-	unsigned int reset_delay_ms;  /* as check_dev_linger() says */
+	unsigned int reset_delay_ms;  /* it goes on until then, late as it is */
 	unsigned int reset_timeout_ms; /* 1000 */
 	uint64_t seed;
 	/* Called in the device's thread. violation NULL: prints the story and aborts. */
@@ -82,9 +82,9 @@ void check_dev_pause(struct xdev *dev, bool pause);
  */
 bool check_dev_step(struct xdev *dev, unsigned int pick);
 /*
- * From now on it confirms a reset so many ms after it was asked. Until then it goes on: it takes
- * what it is notified of, a disk does all that it has in flight over and over again, and at the
- * end it completes it. Whatever it touches must still be pinned.
+ * From now on it completes nothing, and confirms the next reset so many ms after it was asked. Until
+ * then it goes on: it takes what it is notified of, a disk does all that it has in flight over and
+ * over again, and at the end it completes it. Whatever it touches must still be pinned.
  */
 void check_dev_linger(struct xdev *dev, unsigned int ms);
 /* A surprise removal: its registers read as all ones, requests in flight are lost. And back again. */

@@ -115,16 +115,18 @@ static void check_do_again(struct check_dev *d)
 static void check_do_reset(struct check_dev *d)
 {
 	struct check_regs *r = d->regs;
+	unsigned int ms = r->linger_ms ? r->linger_ms : d->cfg.reset_delay_ms;
 
 	if (!d->reset_at) /* one that was reset before has nothing to go on with */
-		d->reset_at = check_now() + (r->status ? (int64_t)r->linger_ms * 1000000 : 0);
+		d->reset_at = check_now() + (r->status ? (int64_t)ms * 1000000 : 0);
 	if (r->mischief[CHECK_HANG_RESET] || check_now() < d->reset_at) {
-		if (r->linger_ms)
+		if (ms)
 			check_do_again(d);
 		return;
 	}
-	if (r->linger_ms)
+	if (ms)
 		check_complete_due(d, INT64_MAX);
+	r->linger_ms = 0;
 	check_forget(d);
 	memset(r->queue, 0, sizeof(r->queue));
 	r->status = 0;
@@ -154,7 +156,8 @@ void check_pass(struct check_dev *d)
 	check_fetch_all(d);
 	if (d->cfg.stepped)
 		return;
-	check_complete_due(d, check_now());
+	if (!r->linger_ms)
+		check_complete_due(d, check_now());
 	/* Idle again: what came unannounced while notifications were unwanted. */
 	for (unsigned int i = 0; d->cfg.suppress && !d->inflight && i < d->dev.num_queues; i++)
 		if (r->queue[i].enabled && !r->violated)
@@ -170,7 +173,7 @@ static int64_t check_idle(const struct check_dev *d)
 		return -1;
 	if (d->regs->reset)
 		return d->regs->mischief[CHECK_HANG_RESET] ? -1 : 200000;
-	if (d->regs->violated || d->regs->paused)
+	if (d->regs->violated || d->regs->paused || d->regs->linger_ms)
 		return -1;
 	for (const struct check_req *r = d->inflight; r; r = r->next)
 		if (!check_waits(d, r) && (next < 0 || r->due - now < next))
