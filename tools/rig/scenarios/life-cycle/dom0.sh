@@ -172,13 +172,14 @@ attach
 
 kinds=(reattach unbind unload pause kill_worker "restart stop" interrupt detach_loaded unplug "restart kill")
 declare -A count
+last=$((cycles >= 80 ? 40 : cycles / 2))
 for ((i = 0; i < cycles; i++)); do
 	kind=${kinds[i % 10]}
 	[ $((i % 50)) != 49 ] || kind=reboot
 	# Its memory is compared in the life of one keeper, which ends with these.
-	[ "$i" -lt $((cycles - 40)) ] || [ "${kind% *}" != restart ] || kind=reattach
-	[ "$i" -lt $((cycles - 40)) ] || [ "$kind" != reboot ] || kind=unbind
-	if [ "$i" = $((cycles - 35)) ]; then
+	[ "$i" -lt $((cycles - last)) ] || [ "${kind% *}" != restart ] || kind=reattach
+	[ "$i" -lt $((cycles - last)) ] || [ "$kind" != reboot ] || kind=unbind
+	if [ "$i" = $((cycles - last + last / 8)) ]; then
 		memory_before=$(memory)
 	fi
 	echo "life $i: $kind"
@@ -188,7 +189,7 @@ done
 detach
 after=$(held)
 echo "after:  $after"
-echo "keeper: $memory_before KiB, $(memory) KiB 35 lives later"
+echo "keeper: $memory_before KiB, $(memory) KiB $((last - last / 8)) lives later"
 [ "$before" = "$after" ]
 [ "$(memory)" -le $((memory_before + 128)) ]
 guest end
