@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "bus/control.h"
 
-#include "ring/shared.h"
+#include "util/shared.h"
 
 #include <stddef.h>
 

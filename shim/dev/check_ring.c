@@ -4,11 +4,11 @@
  * with every address looked up before it is used.
  */
 #include "dev/check_priv.h"
+#include "util/shared.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 
 /* Memory of the back end itself: rings and indirect tables. NULL after a violation. */
@@ -128,7 +128,7 @@ static bool check_walk(struct check_dev *d, struct check_req *r, const struct vr
 				      left ? "leaves its table" : "longer than the queue");
 			return false;
 		}
-		desc = table[i];
+		shared_copy_out(&desc, &table[i], sizeof(desc));
 		write = desc.flags & VRING_DESC_F_WRITE;
 		if (desc.flags & VRING_DESC_F_INDIRECT) {
 			if (!nested)
@@ -205,7 +205,8 @@ static void check_drain(struct check_dev *d, unsigned int queue, const struct ch
 		return;
 	}
 	while (q->last_avail != idx && !d->regs->violated) {
-		check_accept(d, queue, rings, rings->avail->ring[q->last_avail % size]);
+		check_accept(d, queue, rings,
+			     shared_read(&rings->avail->ring[q->last_avail % size]));
 		q->last_avail++;
 	}
 }
@@ -290,10 +291,11 @@ uint64_t check_copy(struct check_dev *d, const struct check_req *r, bool write, 
 		}
 		n = p->len - off < len - done ? p->len - off : len - done;
 		va = (uint8_t *)sim_maddr_va(d->cfg.machine, p->maddr, p->len) + off;
+		/* The guest may write there now, against the rules. */
 		if (write)
-			memcpy(va, at + done, n);
+			shared_copy(va, at + done, n);
 		else
-			memcpy(at + done, va, n);
+			shared_copy(at + done, va, n);
 		done += n;
 		off = 0;
 	}
@@ -350,8 +352,8 @@ void check_publish(struct check_dev *d, const struct check_req *r, uint32_t len)
 	if (check_mischief(d, CHECK_LONG))
 		len = (uint32_t)r->writable + 4096;
 	while (times--) {
-		rings.used->ring[q->used % size].id = id;
-		rings.used->ring[q->used % size].len = len;
+		shared_write(&rings.used->ring[q->used % size].id, id);
+		shared_write(&rings.used->ring[q->used % size].len, len);
 		q->used++;
 	}
 	if (check_mischief(d, CHECK_RUNAWAY))

@@ -8,6 +8,7 @@
 #endif
 
 #include "hv/hv.h"
+#include "util/shared.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -98,7 +99,7 @@ int hv_p2m_read(struct hv *hv, struct hv_p2m *p2m, pfn_t pfn, mfn_t *mfn)
 		if (rc)
 			return rc;
 	}
-	entry = *(const volatile uint64_t *)&p2m->leaf[leaf][pfn.n % HV_P2M_LEAF];
+	entry = shared_read(&p2m->leaf[leaf][pfn.n % HV_P2M_LEAF]);
 	/* All bits set is "invalid"; frame 0 is the firmware's. */
 	if (!entry || entry & (HV_P2M_IDENTITY | HV_P2M_FOREIGN))
 		return -ENXIO;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The grant operations of a back end that leave no host mapping: map, unmap, copy. */
 #include "hv/sim_priv.h"
+#include "util/shared.h"
 
 #include <errno.h>
-#include <string.h>
 
 static uint32_t sim_map_frame(const struct sim_dom *d, uint16_t map, uint32_t index)
 {
@@ -192,7 +192,7 @@ static int sim_copy_one(struct sim_machine *m, uint16_t self, const struct hv_co
 		rc = sim_copy_end(m, self, &op->dest, op->len, op->flags & HV_COPY_DEST_GREF,
 				  true, &dst);
 	if (!rc)
-		memmove(dst, src, op->len);
+		shared_copy(dst, src, op->len); /* the guest may write meanwhile */
 	return rc;
 }
 

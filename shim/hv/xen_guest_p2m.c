@@ -5,6 +5,7 @@
  * is mapped as a frame of that guest, which Xen checks, and no number leads outside an array.
  */
 #include "hv/xen.h"
+#include "util/shared.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -27,11 +28,6 @@ static struct guest_p2m *guest_of(struct hv_p2m *p2m)
 	return (struct guest_p2m *)p2m;
 }
 
-static uint64_t read_once(const volatile unsigned long *field)
-{
-	return *field;
-}
-
 static void drop_leaves(struct xen_priv *x, struct guest_p2m *g)
 {
 	for (unsigned int i = 0; i < g->n; i++) {
@@ -44,7 +40,7 @@ static void drop_leaves(struct xen_priv *x, struct guest_p2m *g)
 /* Begins anew: no leaf is mapped, and the guest is as large as it says now. */
 static int renew(struct xen_priv *x, struct guest_p2m *g, uint64_t generation)
 {
-	uint64_t npfns = read_once(&g->shared->arch.max_pfn);
+	uint64_t npfns = shared_read(&g->shared->arch.max_pfn);
 	const uint64_t **leaf;
 	size_t n;
 
@@ -66,7 +62,7 @@ static int renew(struct xen_priv *x, struct guest_p2m *g, uint64_t generation)
 
 static int read_generation(const struct guest_p2m *g, uint64_t *generation)
 {
-	*generation = read_once(&g->shared->arch.p2m_generation);
+	*generation = shared_read_acquire(&g->shared->arch.p2m_generation);
 	return *generation & 1 ? -EAGAIN : 0;
 }
 
@@ -96,7 +92,7 @@ int xen_guest_p2m_open(struct hv *hv, uint16_t domid, struct hv_p2m **p2m)
 	if (rc)
 		goto err_free;
 	/* A kernel that has none, or does not say where: it cannot be served. */
-	rc = read_once(&g->shared->arch.p2m_cr3) ? 0 : -EOPNOTSUPP;
+	rc = shared_read(&g->shared->arch.p2m_cr3) ? 0 : -EOPNOTSUPP;
 	if (!rc)
 		rc = renew(x, g, 1); /* no generation yet: the first sync looks */
 	if (rc)

@@ -5,6 +5,7 @@
  * the root of a page table (p2m_cr3) and the table's virtual address there (p2m_vaddr).
  */
 #include "hv/xen.h"
+#include "util/shared.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,17 +42,12 @@ int xen_self_pfn(struct hv *hv, const void *va, pfn_t *pfn)
 	return pfn->n ? 0 : -EACCES;
 }
 
-/* The shared info page changes under us; every field is read once. */
-static uint64_t read_once(const volatile unsigned long *field)
-{
-	return *field;
-}
-
+/* The shared info page changes under us. Its generation is read before what it is about, and after. */
 #if defined(__x86_64__)
 
 static uint64_t generation(const struct xen_p2m *p2m)
 {
-	return read_once(&p2m->shared->arch.p2m_generation);
+	return shared_read_acquire(&p2m->shared->arch.p2m_generation);
 }
 
 static void drop_leaf(struct xen_priv *x, uint64_t i)
@@ -73,7 +69,7 @@ static void drop_leaves(struct xen_priv *x)
 /* Empties the cache and makes it fit the domain's size of now. */
 static int renew(struct xen_priv *x)
 {
-	uint64_t max_pfn = read_once(&x->p2m.shared->arch.max_pfn);
+	uint64_t max_pfn = shared_read(&x->p2m.shared->arch.max_pfn);
 	uint64_t n = max_pfn / HV_P2M_LEAF + 1;
 
 	drop_leaves(x);
@@ -94,7 +90,7 @@ static int read_pte(struct xen_priv *x, uint16_t domid, uint64_t table, unsigned
 
 	if (!ptes)
 		return rc;
-	pte = ((const volatile uint64_t *)ptes)[index];
+	pte = shared_read(&ptes[index]);
 	xen_unmap_frame(x, ptes);
 	/* A PV domain has no large pages; one here means that we are lost. */
 	if (!(pte & PTE_PRESENT) || (pte & PTE_LARGE))
@@ -106,9 +102,9 @@ static int read_pte(struct xen_priv *x, uint16_t domid, uint64_t table, unsigned
 int xen_p2m_leaf_frame(struct xen_priv *x, uint16_t domid, const shared_info_t *shared,
 		       uint64_t leaf, uint64_t *frame)
 {
-	uint64_t va = read_once(&shared->arch.p2m_vaddr) + leaf * XVS_FRAME_SIZE;
+	uint64_t va = shared_read(&shared->arch.p2m_vaddr) + leaf * XVS_FRAME_SIZE;
 
-	*frame = PTE_FRAME(read_once(&shared->arch.p2m_cr3));
+	*frame = PTE_FRAME(shared_read(&shared->arch.p2m_cr3));
 	for (int level = PT_LEVELS - 1; level >= 0; level--) {
 		/* The lowest level's PAT bit stands where others say "large". */
 		unsigned int shift = XVS_FRAME_SHIFT + 9 * (unsigned int)level;
@@ -163,8 +159,7 @@ static int look_up(struct xen_priv *x, pfn_t pfn, mfn_t *mfn)
 	if (!warm)
 		rc = map_leaf(x, leaf);
 	if (!rc)
-		rc = decode(*(const volatile uint64_t *)&x->p2m.leaf[leaf]
-				    [pfn.n % HV_P2M_LEAF], mfn);
+		rc = decode(shared_read_acquire(&x->p2m.leaf[leaf][pfn.n % HV_P2M_LEAF]), mfn);
 	if (generation(&x->p2m) != now)
 		return -EAGAIN;
 	if (rc && warm) {
@@ -200,7 +195,7 @@ static int map_shared_info(struct xen_priv *x)
 	if (rc)
 		return rc;
 	/* A kernel that publishes no linear p2m. */
-	if (!read_once(&x->p2m.shared->arch.p2m_cr3))
+	if (!shared_read(&x->p2m.shared->arch.p2m_cr3))
 		return -EOPNOTSUPP;
 	return renew(x);
 }

@@ -8,7 +8,8 @@ libxvs_la_SOURCES = \
 	shim/lib/dev_use.h shim/lib/grants.c shim/lib/internal.h shim/lib/memory.c \
 	shim/lib/mmio.h shim/lib/open.c shim/lib/pci.c shim/lib/pci.h shim/lib/pci_reset.c \
 	shim/lib/pci_sysfs.c shim/lib/pci_sysfs.h shim/lib/pci_take.c shim/lib/uio.c \
-	shim/lib/uio.h shim/lib/virtio_cap.c shim/lib/virtio_cap.h
+	shim/lib/uio.h shim/lib/virtio_cap.c shim/lib/virtio_cap.h \
+	shim/util/shared.h
 if HAVE_XEN
 libxvs_la_SOURCES += \
 	shim/hv/xen.c shim/hv/xen.h shim/hv/xen_dma.c shim/hv/xen_domain.c \

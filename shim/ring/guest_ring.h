@@ -7,7 +7,7 @@
 #ifndef XVS_RING_GUEST_RING_H
 #define XVS_RING_GUEST_RING_H
 
-#include "ring/shared.h"
+#include "util/shared.h"
 
 #include <errno.h>
 #include <linux/virtio_ring.h>

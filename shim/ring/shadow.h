@@ -8,7 +8,7 @@
 #define XVS_RING_SHADOW_H
 
 #include "hv/hv.h"
-#include "ring/shared.h"
+#include "util/shared.h"
 #include "util/refused.h"
 
 #include <errno.h>

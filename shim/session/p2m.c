@@ -7,7 +7,7 @@
 #include "session/internal.h"
 
 #include "mem/p2m_pins.h"
-#include "ring/shared.h"
+#include "util/shared.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -18,7 +18,7 @@ fuzz_main = tests/fuzz/replay.c
 TESTS += $(fuzz_programs)
 endif
 
-# racing/ stands before shim/, so that ring/shared.h is the one that announces each access.
+# racing/ stands before shim/, so that util/shared.h is the one that announces each access.
 fuzz_flags = -I$(top_srcdir)/tests/fuzz/racing -I$(top_srcdir)/tests/fuzz $(AM_CPPFLAGS)
 fuzz_link = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 
@@ -31,7 +31,7 @@ libfuzzed_a_SOURCES = \
 	shim/policy/print.c shim/policy/rules.c shim/policy/types.c \
 	shim/ring/chain.c shim/ring/shadow.c shim/session/gather.c shim/session/harvest.c \
 	shim/session/keep.c shim/session/p2m.c shim/session/queue.c shim/session/requests.c \
-	shim/session/submit.c shim/session/translate.c shim/util/log.c tests/fuzz/racing/ring/shared.h
+	shim/session/submit.c shim/session/translate.c shim/util/log.c tests/fuzz/racing/util/shared.h
 libfuzzed_a_CPPFLAGS = $(fuzz_flags)
 libfuzzed_a_CFLAGS = $(AM_CFLAGS) $(FUZZ_STEP_CFLAGS)
 fuzz_world = libsim.a libfuzzed.a

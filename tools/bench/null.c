@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "null.h"
 
-#include "ring/shared.h"
+#include "util/shared.h"
 #include "serve.h"
 
 #include <linux/virtio_config.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Stands before shim/ring/shared.h in the include path of fuzz targets. Each access to memory
+ * Stands before shim/util/shared.h in the include path of fuzz targets. Each access to memory
  * that somebody else writes is announced first: the target checks the address, and may let the
  * other side write, so that two reads of one field give two values where an input says so.
  */
@@ -8,7 +8,7 @@
 #define XVS_FUZZ_RACING_H
 
 #define shared_copy_out quiet_copy_out
-#include_next <ring/shared.h>
+#include_next <util/shared.h>
 #undef shared_copy_out
 #undef shared_read
 #undef shared_read_acquire
