@@ -186,7 +186,10 @@ static int load_filter(const struct sandbox *box)
 	if (!ctx)
 		return -ENOMEM;
 	box->ops->needs(box->caps, &needs);
-	rc = allow_calls(ctx, free_calls, NR(free_calls));
+	/* Another ABI's numbers: the whole process, and not only the thread that made the call. */
+	rc = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	if (!rc)
+		rc = allow_calls(ctx, free_calls, NR(free_calls));
 	if (!rc && box->holder)
 		rc = allow_calls(ctx, holder_calls, NR(holder_calls));
 	if (!rc)
