@@ -26,7 +26,7 @@ fuzz_link = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 # are in: libFuzzer is not to look for paths through it.
 check_LIBRARIES = libfuzzed.a
 libfuzzed_a_SOURCES = \
-	shim/bus/control.c shim/hv/hv.c shim/mem/hold_client.c shim/mem/hold_table.c shim/mem/journal.c \
+	shim/bus/control.c shim/hv/hv.c shim/mem/hold_table.c shim/mem/journal.c \
 	shim/mem/kept.c shim/mem/p2m_cache.c shim/mem/p2m_pins.c shim/mem/pins.c shim/policy/policy.c \
 	shim/policy/print.c shim/policy/rules.c shim/policy/types.c \
 	shim/ring/chain.c shim/ring/shadow.c shim/session/gather.c shim/session/harvest.c \

@@ -16,6 +16,7 @@
 
 #include "dev/check.h"
 #include "hv/sim_priv.h"
+#include "mem/hold.h"
 
 #include <linux/virtio_blk.h>
 #include <sys/eventfd.h>
@@ -57,13 +58,19 @@ struct world_race {
 static struct world {
 	struct sim_machine *m;
 	struct sim_audit clean;
-	struct hv *keeper, *hv;
+	struct hv *keeper, *hv, *holder_hv;
+	const struct hv_ops *ops; /* of a worker; NULL: the simulation's */
+	struct hold_table holder; /* in p2m; of no worker, so it outlives them */
+	bool p2m;                 /* a worker is to serve in it */
 	struct hv_dma dma;
 	struct journal journal;
 	struct xdev *dev;
 	struct xdev *checking[2]; /* what it may be; NULL: it is none of ours */
 	bool plain; /* to be the one without indirect descriptors and event index */
 	void (*hook)(void); /* called at each access to shared memory; may be NULL */
+	const volatile void *at; /* that access */
+	/* each descriptor that the checking device finds; may be NULL */
+	void (*trace)(void *arg, const struct check_trace *t);
 	struct session *s;
 	struct session_params params;
 	int ready_fd; /* always readable: a session that waits for it does not wait */
@@ -103,6 +110,8 @@ static inline struct xvs_control_page *world_ctrl(void)
 
 static inline uint64_t world_daddr(unsigned int page, unsigned int offset)
 {
+	if (w.p2m)
+		return (uint64_t)page << XVS_FRAME_SHIFT | offset;
 	return XVS_DADDR_GRANT | (uint64_t)w.page[page].gref << XVS_DADDR_GREF_SHIFT | offset;
 }
 
@@ -133,6 +142,17 @@ FUZZ_QUIET static inline bool in_map(const struct sim_map *map, uintptr_t from, 
 	       from + n <= start + ((uintptr_t)map->n << XVS_FRAME_SHIFT);
 }
 
+/* The guest's own p2m, as it publishes it. */
+FUZZ_QUIET static inline bool in_list(uintptr_t from, unsigned int n)
+{
+	uintptr_t list;
+
+	if (!w.p2m)
+		return false;
+	list = (uintptr_t)sim_list(w.m, sim_dom_get(w.m->sh, WORLD_GUEST));
+	return from >= list && from + n <= list + SIM_LIST * sizeof(uint64_t);
+}
+
 /* Memory of the guest that is mapped now, or DMA memory. Nothing else is shared with anybody. */
 FUZZ_QUIET static inline bool is_shared(uintptr_t from, unsigned int n)
 {
@@ -140,6 +160,8 @@ FUZZ_QUIET static inline bool is_shared(uintptr_t from, unsigned int n)
 	uintptr_t dma = (uintptr_t)w.dma.va;
 
 	if (from >= dma && from + n <= dma + ((uintptr_t)w.dma.npages << XVS_FRAME_SHIFT))
+		return true;
+	if (in_list(from, n))
 		return true;
 	if (in_map(&map[w.map], from, n))
 		return true;
@@ -156,8 +178,33 @@ void fuzz_shared(const volatile void *p, unsigned int n)
 		   (const void *)(uintptr_t)p);
 	if (w.race.left && !--w.race.left)
 		world_write(w.race.page, w.race.offset, &w.race.value, w.race.size);
+	w.at = p;
 	if (w.hook)
 		w.hook();
+}
+
+/* -- the holder: this process instead of one of its own, asked without a socket -- */
+
+/* Asked by a worker, it works on the one table there is. */
+static int world_hold(struct hold *h, const uint16_t *unpin, unsigned int nr_unpin,
+		      struct hold_pin *pin, unsigned int nr_pin)
+{
+	(void)h;
+	return w.holder.hold.change(&w.holder.hold, unpin, nr_unpin, pin, nr_pin);
+}
+
+void hold_client_init(struct hold_client *c, int fd)
+{
+	c->hold.change = world_hold;
+	c->fd = fd;
+}
+
+static inline void world_end_holder(void)
+{
+	if (!w.holder_hv)
+		return;
+	FUZZ_CHECK(!hold_table_clear(&w.holder), "pages are still held");
+	FUZZ_CHECK(!w.holder.held, "%u pages are still held", w.holder.held);
 }
 
 /* -- the back end -- */
@@ -167,8 +214,9 @@ static inline int world_open(bool resume)
 	char why[160];
 	int rc;
 
-	w.hv = sim_hv_open(w.m, WORLD_BACK, HV_CAP_GRANT | HV_CAP_EVTCHN, &rc);
+	w.hv = sim_hv_open(w.m, WORLD_BACK, HV_CAP_GRANT | HV_CAP_EVTCHN | HV_CAP_P2M, &rc);
 	FUZZ_CHECK(w.hv, "no handle: %s", strerror(-rc));
+	w.hv->ops = w.ops ? w.ops : w.hv->ops;
 	w.params.hv = w.hv;
 	w.params.resume = resume;
 	rc = session_open(&w.s, &w.params, why, sizeof(why));
@@ -195,6 +243,7 @@ static inline void world_recover(void)
 	world_calm();
 	rc = w.dev->ops->reset(w.dev);
 	FUZZ_CHECK(!rc, "reset: %s", strerror(-rc));
+	world_end_holder();
 	rc = journal_recover(&w.journal, w.keeper, &w.dma);
 	FUZZ_CHECK(rc >= 0, "recovery: %s", strerror(-rc));
 	FUZZ_CHECK(!journal_live(&w.journal), "%u pages are left", journal_live(&w.journal));
@@ -230,6 +279,7 @@ static inline void world_stop(void)
 	rc = session_quiesce(w.s, false);
 	FUZZ_CHECK(!rc, "quiesce: %s", strerror(-rc));
 	FUZZ_CHECK(!journal_live(&w.journal), "%u pages are left", journal_live(&w.journal));
+	FUZZ_CHECK(!w.p2m || !w.holder.held, "%u pages are held", w.holder.held);
 	world_kill();
 }
 
@@ -336,6 +386,7 @@ static inline void make_world(struct xdev *dev)
 	FUZZ_CHECK(!rc, "domains: %s", strerror(-rc));
 	c.machine = w.m;
 	c.domid = WORLD_BACK;
+	c.trace = w.trace;
 	for (unsigned int i = 0; i < 2 && !dev; i++) {
 		c.features = i ? 1ull << VIRTIO_BLK_F_FLUSH : 0;
 		w.checking[i] = check_dev_open(&c, &rc);
@@ -346,6 +397,9 @@ static inline void make_world(struct xdev *dev)
 	FUZZ_CHECK(w.keeper, "handle: %s", strerror(-rc));
 	rc = w.keeper->ops->dma_alloc(w.keeper, session_dma_pages(w.dev), &w.dma);
 	FUZZ_CHECK(!rc, "DMA memory: %s", strerror(-rc));
+	w.holder_hv = sim_hv_open(w.m, WORLD_BACK, HV_CAP_P2M, &rc);
+	FUZZ_CHECK(w.holder_hv, "handle: %s", strerror(-rc));
+	hold_table_init(&w.holder, w.holder_hv, WORLD_GUEST);
 	w.ready_fd = eventfd(1, EFD_CLOEXEC);
 	FUZZ_CHECK(w.ready_fd >= 0, "no event descriptor");
 	sim_audit(w.m, SIM_ANY, &w.clean);
@@ -379,7 +433,8 @@ static inline void world_begin(struct xdev *dev)
 	w.params = (struct session_params){
 		.dev = w.dev, .dma = &w.dma, .journal = &w.journal, .domid = WORLD_GUEST,
 		.ctrl_ref = w.page[PAGE_CTRL].gref, .ctrl_port = w.ctrl_port,
-		.addressing = XVS_ADDRESSING_GRANT, .protection = XVS_PROTECTION_STRICT,
+		.addressing = w.p2m ? XVS_ADDRESSING_P2M : XVS_ADDRESSING_GRANT,
+		.protection = XVS_PROTECTION_STRICT,
 		.holder_fd = -1, .name = "fuzz",
 	};
 }
@@ -426,6 +481,7 @@ static inline void world_drop(void)
 	close(w.ready_fd);
 	w.keeper->ops->dma_free(w.keeper, &w.dma);
 	hv_close(w.keeper);
+	hv_close(w.holder_hv);
 	for (unsigned int i = 0; i < 2 && w.checking[i]; i++)
 		w.checking[i]->ops->close(w.checking[i]);
 	sim_machine_free(w.m);
