@@ -5,10 +5,10 @@
 # replay.c with the files of its corpus, as a test: the targets are never only somebody's with clang.
 
 FUZZ_SECONDS = 10
-FUZZ_TARGETS = chain control device front journal nodes session text
+FUZZ_TARGETS = chain control device front journal nodes p2m session state text
 
 fuzz_programs = fuzz_chain fuzz_control fuzz_device fuzz_front fuzz_journal fuzz_nodes \
-	fuzz_session fuzz_text
+	fuzz_p2m fuzz_session fuzz_state fuzz_text
 check_PROGRAMS += $(fuzz_programs)
 EXTRA_DIST += tests/fuzz/run tests/fuzz/corpus
 if FUZZ
@@ -59,6 +59,20 @@ fuzz_journal_CPPFLAGS = $(fuzz_flags)
 fuzz_journal_CFLAGS = $(AM_CFLAGS) $(FUZZ_STEP_CFLAGS)
 fuzz_journal_LDFLAGS = $(fuzz_link)
 fuzz_journal_LDADD = $(fuzz_world)
+
+fuzz_p2m_SOURCES = tests/fuzz/p2m.c tests/fuzz/fuzz.h tests/fuzz/world.h $(fuzz_main)
+fuzz_p2m_CPPFLAGS = $(fuzz_flags)
+fuzz_p2m_CFLAGS = $(AM_CFLAGS) $(FUZZ_STEP_CFLAGS)
+fuzz_p2m_LDFLAGS = $(fuzz_link)
+fuzz_p2m_LDADD = $(fuzz_world)
+
+fuzz_state_SOURCES = tests/fuzz/state.c tests/fuzz/fuzz.h shim/daemon/leftover.c \
+	shim/daemon/nodes.c shim/daemon/allow.c shim/daemon/object.c shim/daemon/parse.c \
+	shim/daemon/source.c shim/daemon/statefile.c shim/mem/journal.c shim/util/log.c $(fuzz_main)
+fuzz_state_CPPFLAGS = $(fuzz_flags)
+fuzz_state_CFLAGS = $(AM_CFLAGS) $(FUZZ_CFLAGS)
+fuzz_state_LDFLAGS = $(fuzz_link)
+fuzz_state_LDADD = $(JSONC_LIBS) $(EV_LIBS)
 
 fuzz_chain_SOURCES = tests/fuzz/chain.c tests/fuzz/fuzz.h shim/ring/chain.c shim/ring/shadow.c \
 	$(fuzz_main)
