@@ -460,7 +460,7 @@ static void round_of_lives(unsigned int form, void (*extra)(void))
 /* A world that no chain gets through would show nothing. A slow machine takes longer. */
 static bool enough(void)
 {
-	return sum.completions > 50 && sum.tables && sum.broken && guest.focused &&
+	return sum.completions > 10 && sum.tables && sum.broken && guest.focused &&
 	       guest.swept > WORLD_PAGES * XVS_FRAME_SIZE;
 }
 
