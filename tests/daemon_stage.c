@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon_stage.h"
 
+#include "coverage.h"
 #include "survey/survey.h"
 
 #include <check.h>
@@ -254,11 +255,13 @@ static void keeper_process(void)
 		stage_in_keeper();
 	if (keeper_open(&keeper, &conf, stage_ops ? stage_ops : hv_sim(), why, sizeof(why))) {
 		fprintf(stderr, "keeper: %s\n", why);
+		coverage_keep();
 		_exit(why[0] ? STAGE_KEEPER_REFUSED : STAGE_KEEPER_SILENT);
 	}
 	keeper.simulated = true;
 	keeper_run(&keeper);
 	keeper_close(&keeper);
+	coverage_keep();
 	_exit(EXIT_SUCCESS);
 }
 

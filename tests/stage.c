@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "stage.h"
 
+#include "coverage.h"
 #include "daemon/holder.h"
 #include "mem/kept.h"
 
@@ -127,11 +128,14 @@ static void worker(struct stage *st, bool resume, int holder_fd, int stop_fd, in
 	rc = p.hv ? session_open(&s, &p, why, sizeof(why)) : rc;
 	if (rc)
 		fprintf(stderr, "worker: %s (%s)\n", why, strerror(-rc));
-	if (write(ready_fd, &rc, sizeof(rc)) != sizeof(rc) || rc)
+	if (write(ready_fd, &rc, sizeof(rc)) != sizeof(rc) || rc) {
+		coverage_keep();
 		_exit(111);
+	}
 	rc = session_run(s, stop_fd);
 	session_close(s);
 	hv_close(p.hv);
+	coverage_keep();
 	_exit(-rc & 0x7f);
 }
 

@@ -121,7 +121,7 @@ fuzz:
 	@echo "this build has no libFuzzer: configure it with CC=clang --enable-fuzz" >&2; exit 1
 endif
 
-mostlyclean-local: clean-fuzz
+mostlyclean-local: clean-fuzz clean-coverage
 clean-fuzz:
 	rm -rf tests/fuzz/kernel fuzz-work
 
