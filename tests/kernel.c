@@ -39,6 +39,23 @@ void kernel_log(const char *fmt, ...)
 		strncpy(kernel.log, fmt, sizeof(kernel.log) - 1);
 }
 
+void kernel_lock(int *held)
+{
+	if ((*held)++)
+		kernel_bug("locked twice");
+}
+
+void kernel_unlock(int *held)
+{
+	if (!(*held)--)
+		kernel_bug("unlocked twice");
+}
+
+static bool fails(void)
+{
+	return kernel.fail_in && !--kernel.fail_in;
+}
+
 void kernel_start(void)
 {
 	kernel = (struct kernel){ 0 };
@@ -112,7 +129,7 @@ struct workqueue_struct *alloc_workqueue(const char *name, unsigned int flags, i
 	(void)name;
 	(void)flags;
 	(void)n;
-	return (void *)memory;
+	return fails() ? NULL : (void *)memory;
 }
 
 void destroy_workqueue(struct workqueue_struct *wq)
@@ -178,6 +195,8 @@ void *alloc_pages_exact(size_t size, gfp_t gfp)
 {
 	unsigned long n = PAGE_ALIGN(size) / PAGE_SIZE, run = 0, at = 0;
 
+	if (fails())
+		return NULL;
 	while (run < n && at < PAGES)
 		run = map[at++].count ? 0 : run + 1;
 	if (run < n)
@@ -207,7 +226,7 @@ void vfree(const void *va)
 void *kcalloc(size_t n, size_t size, gfp_t gfp)
 {
 	(void)gfp;
-	return calloc(n, size);
+	return fails() ? NULL : calloc(n, size);
 }
 
 void kfree(const void *p)
@@ -278,6 +297,8 @@ int gnttab_alloc_grant_reference_seq(unsigned int n, grant_ref_t *first)
 	unsigned int run = 0;
 	grant_ref_t at = 8; /* the first ones are reserved */
 
+	if (fails())
+		return -ENOSPC;
 	while (run < n && at < REFS)
 		run = table[at++].taken ? 0 : run + 1;
 	if (run < n)
@@ -365,7 +386,7 @@ int xenbus_alloc_evtchn(struct xenbus_device *dev, evtchn_port_t *port)
 {
 	(void)dev;
 	*port = 5;
-	return 0;
+	return fails() ? -ENOSPC : 0;
 }
 
 int bind_evtchn_to_irqhandler_lateeoi(evtchn_port_t port, irq_handler_t *handler, unsigned long flags,
@@ -374,7 +395,7 @@ int bind_evtchn_to_irqhandler_lateeoi(evtchn_port_t port, irq_handler_t *handler
 	(void)port;
 	(void)flags;
 	(void)name;
-	for (int i = 1; i < IRQS; i++) {
+	for (int i = 1; i < IRQS && !fails(); i++) {
 		if (irqs[i].handler)
 			continue;
 		irqs[i].handler = handler;
@@ -432,6 +453,8 @@ void put_device(struct device *dev)
 
 int xenbus_register_frontend(struct xenbus_driver *driver)
 {
+	if (fails())
+		return -ENOMEM;
 	kernel_driver = driver;
 	return 0;
 }
@@ -507,6 +530,8 @@ int register_virtio_device(struct virtio_device *vdev)
 
 	vdev->dev.count = 1;
 	vdev->vqs = (struct list_head){ &vdev->vqs, &vdev->vqs };
+	if (fails())
+		return -ENOMEM;
 	ops->reset(vdev);
 	ops->set_status(vdev, VIRTIO_CONFIG_S_ACKNOWLEDGE);
 	ops->set_status(vdev, status);

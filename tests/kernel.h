@@ -85,6 +85,7 @@ struct kernel {
 	unsigned int state; /* of the back end, in the store */
 	unsigned int closed; /* times the front end said it is */
 	bool used; /* there is a used element */
+	unsigned int fail_in; /* the nth call from now that can fail does; 0: none */
 	/* The back end hears an event; time goes by while somebody waits. */
 	void (*notified)(int irq);
 	void (*waiting)(void);
@@ -145,14 +146,14 @@ typedef struct {
 struct mutex {
 	int held;
 };
-#define kernel_lock(l) ((l)->held++ ? kernel_bug("locked twice") : (void)0)
-#define kernel_unlock(l) ((l)->held-- ? (void)0 : kernel_bug("unlocked twice"))
+void kernel_lock(int *held);
+void kernel_unlock(int *held);
 #define spin_lock_init(l) ((l)->held = 0)
 #define mutex_init(l) ((l)->held = 0)
-#define spin_lock_irqsave(l, f) ((f) = 0, kernel_lock(l))
-#define spin_unlock_irqrestore(l, f) ((void)(f), kernel_unlock(l))
-#define mutex_lock(l) kernel_lock(l)
-#define mutex_unlock(l) kernel_unlock(l)
+#define spin_lock_irqsave(l, f) ((f) = 0, kernel_lock(&(l)->held))
+#define spin_unlock_irqrestore(l, f) ((void)(f), kernel_unlock(&(l)->held))
+#define mutex_lock(l) kernel_lock(&(l)->held)
+#define mutex_unlock(l) kernel_unlock(&(l)->held)
 
 #define DECLARE_BITMAP(name, bits) unsigned long name[((bits) + 63) / 64]
 #define test_bit(n, p) (((p)[(n) / 64] >> ((n) % 64)) & 1)
