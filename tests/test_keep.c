@@ -306,6 +306,60 @@ START_TEST(writable_buffer_beside_its_table)
 }
 END_TEST
 
+/*
+ * The same two pages in one request after the other: the first maps them, the others find them, and
+ * the device gets the same frames.
+ */
+START_TEST(kept_page_is_found_again)
+{
+	struct virtio_blk_outhdr hdr = { 0 };
+	struct vring_desc *d;
+	uint64_t base, maps = 0;
+	uint32_t ref;
+	uint8_t *va;
+	pfn_t pfn;
+
+	up(NULL, 0, 0);
+	d = sim_guest_ring(st.guest, 0)->desc;
+	ck_assert_int_eq(sim_pages_alloc(st.machine, STAGE_GUEST, 2, &pfn), 0);
+	ck_assert_int_eq(sim_grant_range(st.machine, STAGE_GUEST, pfn, 2, STAGE_BACK, false, &ref), 0);
+	va = sim_pages_map(st.machine, STAGE_GUEST, pfn, 2);
+	base = XVS_DADDR_GRANT | XVS_DADDR_KEEP | (uint64_t)ref << XVS_DADDR_GREF_SHIFT;
+	for (unsigned int i = 0; i < 6; i++) {
+		struct vring_used_elem e;
+		bool in = i % 2; /* what was written comes back */
+
+		hdr.type = in ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT;
+		hdr.sector = i / 2;
+		memcpy(va, &hdr, sizeof(hdr));
+		if (in)
+			memset(va + 4096 - 256, 0, 512);
+		else
+			stage_fill(va + 4096 - 256, 512, i);
+		d[0] = (struct vring_desc){ base, sizeof(hdr), VRING_DESC_F_NEXT, 1 };
+		d[1] = (struct vring_desc){ base + 4096 - 256, 512, /* over the edge */
+					    VRING_DESC_F_NEXT | (in ? VRING_DESC_F_WRITE : 0), 2 };
+		d[2] = (struct vring_desc){ base + 64, 1, VRING_DESC_F_WRITE, 0 };
+		va[64] = 0xff;
+		sim_guest_push(st.guest, 0, 0);
+		sim_guest_kick(st.guest, 0);
+		ck_assert_int_eq(sim_guest_pop(st.guest, 0, 30000, &e), 0);
+		ck_assert_uint_eq(va[64], VIRTIO_BLK_S_OK);
+		stage_fill(data, 512, i - in);
+		ck_assert_mem_eq(va + 4096 - 256, data, 512);
+		if (!i)
+			maps = atomic_load(&stats()->map_pages);
+		ck_assert_uint_eq(atomic_load(&stats()->map_pages), maps);
+		/* four pieces of pages: the two that were mapped for the first, then all */
+		ck_assert_uint_eq(atomic_load(&stats()->keep_hits), 4 * i);
+	}
+	ck_assert_uint_eq(maps, 2);
+	sim_pages_unmap(va, 2);
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	stage_down_broken(&st);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("keep");
@@ -318,6 +372,7 @@ int main(void)
 	tcase_add_test(sound, release_spares_what_is_in_flight);
 	tcase_add_loop_test(sound, hazard_20_bound_is_kept, 0, 3);
 	tcase_add_test(sound, old_ones_go);
+	tcase_add_test(sound, kept_page_is_found_again);
 	tcase_add_test(sound, hazard_20_48_killed_with_pages_kept);
 	tcase_add_test(sound, hazard_16_40_map_runs_out_and_recovers);
 	suite_add_tcase(suite, sound);
