@@ -3,7 +3,6 @@
 #include "mem/daddr.h"
 #include "mem/hold.h"
 #include "mem/kept.h"
-#include "mem/p2m_pins.h"
 #include "sim_fixture.h"
 
 #include <errno.h>

@@ -152,8 +152,6 @@ static int prepare(struct p2m_pins *p, pfn_t pfn, mfn_t mfn, bool writable)
 	uint16_t slot;
 	int rc;
 
-	if (p->pending_n == HOLD_BATCH)
-		return -EAGAIN;
 	rc = p->free_n ? 0 : evict(p);
 	if (rc)
 		return rc;
@@ -211,7 +209,7 @@ int p2m_pins_add(struct p2m_pins *p, pfn_t pfn, bool writable)
 	mfn_t mfn;
 	int slot, rc;
 
-	if (p->use_n == HOLD_BATCH)
+	if (p->use_n == HOLD_BATCH) /* of pending pins there are no more: each has a use */
 		return -EAGAIN;
 	if (!p->use_free_n)
 		return -ENOSPC;
