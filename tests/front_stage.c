@@ -14,25 +14,25 @@ const struct dma_map_ops xvs_p2m_ops;
 
 int xvs_negotiate_check(void)
 {
-	return 0;
+	return kernel_fails() ? -EINVAL : 0;
 }
 
 int xvs_negotiate(struct xvs_front *f, const char **what)
 {
 	*what = "none";
 	f->agreed = (struct xvs_agreed){ 2, "grant", XVS_ADDRESSING_GRANT, mode };
-	return 0;
+	return kernel_fails() ? -EPROTO : 0;
 }
 
 int xvs_publish(struct xvs_front *f)
 {
 	(void)f;
-	return 0;
+	return kernel_fails() ? -EIO : 0;
 }
 
 int xvs_keep_start(void)
 {
-	return 0;
+	return kernel_fails() ? -ENOMEM : 0;
 }
 
 void xvs_keep_stop(void)
@@ -42,7 +42,7 @@ void xvs_keep_stop(void)
 int xvs_keep_init(struct xvs_front *f)
 {
 	(void)f;
-	return 0;
+	return kernel_fails() ? -ENOMEM : 0;
 }
 
 void xvs_keep_exit(struct xvs_front *f)
@@ -153,6 +153,7 @@ void nothing_is_left(unsigned int kept)
 	ck_assert_msg(!kernel.bugs, "%s", kernel.log);
 	ck_assert_uint_eq(kernel.irqs, 0);
 	ck_assert_uint_eq(kernel.work, 0);
+	ck_assert_uint_eq(kernel.workqueues, 0);
 	ck_assert_uint_eq(kernel.deferred, kept);
 	ck_assert_uint_eq(kernel.refs, kept);
 	ck_assert_uint_eq(kernel.pages, kept);

@@ -51,7 +51,7 @@ void kernel_unlock(int *held)
 		kernel_bug("unlocked twice");
 }
 
-static bool fails(void)
+bool kernel_fails(void)
 {
 	return kernel.fail_in && !--kernel.fail_in;
 }
@@ -129,12 +129,16 @@ struct workqueue_struct *alloc_workqueue(const char *name, unsigned int flags, i
 	(void)name;
 	(void)flags;
 	(void)n;
-	return fails() ? NULL : (void *)memory;
+	if (kernel_fails())
+		return NULL;
+	kernel.workqueues++;
+	return (void *)memory;
 }
 
 void destroy_workqueue(struct workqueue_struct *wq)
 {
 	(void)wq;
+	kernel.workqueues--;
 }
 
 void kernel_wait(unsigned long ms)
@@ -195,7 +199,7 @@ void *alloc_pages_exact(size_t size, gfp_t gfp)
 {
 	unsigned long n = PAGE_ALIGN(size) / PAGE_SIZE, run = 0, at = 0;
 
-	if (fails())
+	if (kernel_fails())
 		return NULL;
 	while (run < n && at < PAGES)
 		run = map[at++].count ? 0 : run + 1;
@@ -226,7 +230,7 @@ void vfree(const void *va)
 void *kcalloc(size_t n, size_t size, gfp_t gfp)
 {
 	(void)gfp;
-	return fails() ? NULL : calloc(n, size);
+	return kernel_fails() ? NULL : calloc(n, size);
 }
 
 void kfree(const void *p)
@@ -297,7 +301,7 @@ int gnttab_alloc_grant_reference_seq(unsigned int n, grant_ref_t *first)
 	unsigned int run = 0;
 	grant_ref_t at = 8; /* the first ones are reserved */
 
-	if (fails())
+	if (kernel_fails())
 		return -ENOSPC;
 	while (run < n && at < REFS)
 		run = table[at++].taken ? 0 : run + 1;
@@ -386,7 +390,7 @@ int xenbus_alloc_evtchn(struct xenbus_device *dev, evtchn_port_t *port)
 {
 	(void)dev;
 	*port = 5;
-	return fails() ? -ENOSPC : 0;
+	return kernel_fails() ? -ENOSPC : 0;
 }
 
 int bind_evtchn_to_irqhandler_lateeoi(evtchn_port_t port, irq_handler_t *handler, unsigned long flags,
@@ -395,7 +399,7 @@ int bind_evtchn_to_irqhandler_lateeoi(evtchn_port_t port, irq_handler_t *handler
 	(void)port;
 	(void)flags;
 	(void)name;
-	for (int i = 1; i < IRQS && !fails(); i++) {
+	for (int i = 1; i < IRQS && !kernel_fails(); i++) {
 		if (irqs[i].handler)
 			continue;
 		irqs[i].handler = handler;
@@ -451,9 +455,19 @@ void put_device(struct device *dev)
 		dev->release(dev);
 }
 
+char *xenbus_read(int t, const char *dir, const char *node, unsigned int *len)
+{
+	(void)t;
+	(void)dir;
+	(void)node;
+	(void)len;
+	return kernel.refusal ? strcpy(calloc(1, strlen(kernel.refusal) + 1), kernel.refusal) :
+				ERR_PTR(-ENOENT);
+}
+
 int xenbus_register_frontend(struct xenbus_driver *driver)
 {
-	if (fails())
+	if (kernel_fails())
 		return -ENOMEM;
 	kernel_driver = driver;
 	return 0;
@@ -530,7 +544,7 @@ int register_virtio_device(struct virtio_device *vdev)
 
 	vdev->dev.count = 1;
 	vdev->vqs = (struct list_head){ &vdev->vqs, &vdev->vqs };
-	if (fails())
+	if (kernel_fails())
 		return -ENOMEM;
 	ops->reset(vdev);
 	ops->set_status(vdev, VIRTIO_CONFIG_S_ACKNOWLEDGE);

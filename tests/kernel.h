@@ -77,13 +77,14 @@ int vsnprintf(char *s, size_t n, const char *fmt, va_list ap);
 struct kernel {
 	char log[128];         /* the last line, without its arguments */
 	unsigned int bugs;     /* something was done twice, or to what is not there */
-	unsigned int pages, refs, irqs, work; /* in use */
+	unsigned int pages, refs, irqs, work, workqueues; /* in use */
 	unsigned int deferred; /* grants left to the kernel to end later */
 	unsigned int spurious, eois;
 	unsigned int config_changes;
 	unsigned long now; /* in ms */
 	unsigned int state; /* of the back end, in the store */
 	unsigned int closed; /* times the front end said it is */
+	const char *refusal; /* what the back end wrote as its error; NULL: nothing */
 	bool used; /* there is a used element */
 	unsigned int fail_in; /* the nth call from now that can fail does; 0: none */
 	/* The back end hears an event; time goes by while somebody waits. */
@@ -99,6 +100,7 @@ void kernel_raise(int irq); /* an event arrives */
 /* The back end maps a granted page, or lets go of it. NULL: it may not. */
 void *kernel_map(grant_ref_t ref, bool write);
 void kernel_unmap(grant_ref_t ref);
+bool kernel_fails(void); /* this call is the one that is to fail */
 void kernel_bug(const char *what);
 void kernel_log(const char *fmt, ...);
 
@@ -425,7 +427,7 @@ extern const struct xenbus_driver *kernel_driver; /* registered */
 #define xenbus_read_driver_state(path) ((void)(path), (enum xenbus_state)kernel.state)
 #define xenbus_dev_error(d, err, ...) ((void)(d), (void)(err), kernel_log(__VA_ARGS__))
 #define xenbus_write(t, dir, node, text) ((void)(dir), (void)(text))
-#define xenbus_read(t, dir, node, len) ((char *)ERR_PTR(-ENOENT))
+char *xenbus_read(int t, const char *dir, const char *node, unsigned int *len);
 #define xenbus_switch_state(d, s) ((d)->state = (s))
 #define xenbus_frontend_closed(d) (kernel.closed++, xenbus_switch_state(d, XenbusStateClosed))
 int xenbus_alloc_evtchn(struct xenbus_device *dev, evtchn_port_t *port);

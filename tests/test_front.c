@@ -540,6 +540,24 @@ START_TEST(hazard_43_control_page_and_store)
 }
 END_TEST
 
+/* The back end says why it does not go on; what it wrote there goes to the log, and no further. */
+START_TEST(back_end_refuses)
+{
+	probe();
+	backend_state(XenbusStateInitWait);
+	kernel.refusal = "no such device\n\033[2J";
+	backend_state(_i ? XenbusStateClosing : XenbusStateClosed);
+	ck_assert_str_eq(kernel.log, "refused by the back end: %*pE\n"); /* escaped */
+	ck_assert_int_eq(xbdev.state, XenbusStateClosed);
+	ck_assert_int_eq(front()->stage, XVS_CLOSED);
+	backend_state(XenbusStateInitWait); /* and it may try again */
+	fill_control_page();
+	backend_state(XenbusStateConnected);
+	ck_assert_int_eq(front()->stage, XVS_LIVE);
+	unload(0);
+}
+END_TEST
+
 /* -- what runs out -- */
 
 static bool loaded(void)
@@ -582,8 +600,8 @@ START_TEST(every_call_fails_in_turn)
 		kernel.fail_in = 0;
 		nothing_is_left(0);
 	} while (fired);
-	ck_assert_uint_eq(not_loaded, 2); /* the work queue and the driver */
-	ck_assert_uint_gt(nth, 12);
+	ck_assert_uint_eq(not_loaded, 4); /* parameters, work queue, keeping, the driver itself */
+	ck_assert_uint_gt(nth, 16);
 }
 END_TEST
 
@@ -610,6 +628,7 @@ int main(void)
 	tcase_add_test(tc, queues);
 	tcase_add_loop_test(tc, too_many_queues, 0, 2);
 	tcase_add_loop_test(tc, hazard_43_control_page_and_store, 0, 5);
+	tcase_add_loop_test(tc, back_end_refuses, 0, 2);
 	tcase_add_loop_test(tc, every_call_fails_in_turn, 0, 4);
 	suite_add_tcase(suite, tc);
 	return check_main(suite);
