@@ -405,6 +405,134 @@ START_TEST(mmio_devices_are_listed)
 }
 END_TEST
 
+/* Every type has names of its own for the same bits, and no bit beyond 63 has any. */
+START_TEST(names_of_features_of_every_type)
+{
+	static const struct {
+		uint32_t type;
+		unsigned int bit;
+		const char *name;
+	} known[] = { { 1, 0, "CSUM" }, { 2, 1, "SIZE_MAX" }, { 3, 1, "MULTIPORT" },
+		      { 5, 1, "STATS_VQ" }, { 8, 1, "HOTPLUG" }, { 9, 0, "MOUNT_TAG" },
+		      { 16, 1, "EDID" }, { 19, 1, "SEQPACKET" }, { 23, 3, "BYPASS" },
+		      { 24, 0, "ACPI_PXM" } };
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		ck_assert_str_eq(feature_name(known[i].type, known[i].bit), known[i].name);
+		ck_assert_str_eq(feature_name(known[i].type, 32), "VERSION_1");
+		ck_assert_ptr_null(feature_name(known[i].type, 64));
+	}
+	ck_assert_ptr_null(feature_name(4000, 1));
+	ck_assert_str_eq(feature_name(4000, 33), "ACCESS_PLATFORM");
+}
+END_TEST
+
+static void open_machine(struct survey_machine *m)
+{
+	ck_assert_int_eq(survey_open(m, tree_root), 0);
+}
+
+static bool noted(const struct survey_machine *m, const char *part)
+{
+	for (unsigned int i = 0; i < m->nr_notes; i++)
+		if (strstr(m->note[i], part))
+			return true;
+	return false;
+}
+
+/* Whether it is a dom0 is said by one file or the other; what neither says is not guessed. */
+START_TEST(what_kind_of_host)
+{
+	static const struct {
+		const char *capabilities, *initdomain, *guest_type, *info;
+		uint8_t host;
+		bool noted;
+	} of[] = {
+		{ "control_d\n", NULL, "PV\n", NULL, HOST_PV_DOM0, false },
+		{ NULL, "1\n", "PV\n", NULL, HOST_PV_DOM0, false },
+		{ NULL, "0\n", "PV\n", NULL, HOST_DOMU, false },
+		{ "\n", NULL, "PV\n", NULL, HOST_DOMU, false },
+		{ "control_d\n", NULL, NULL, NULL, HOST_UNKNOWN, false },
+		{ "control_d\n", NULL, NULL, "xen_version : 4.17\n", HOST_PV_DOM0, false },
+		/* Xen tells its virt_caps to nobody else */
+		{ NULL, NULL, "PV\n", "virt_caps : pv hvm\n", HOST_PV_DOM0, false },
+		{ NULL, NULL, "PV\n", "xen_version : 4.17\n", HOST_UNKNOWN, true },
+	};
+	struct survey_machine m;
+
+	put_text("sys/hypervisor/type", "xen\n");
+	if (of[_i].capabilities)
+		put_text("proc/xen/capabilities", of[_i].capabilities);
+	if (of[_i].initdomain)
+		put_text("sys/hypervisor/start_flags/initdomain", of[_i].initdomain);
+	if (of[_i].guest_type)
+		put_text("sys/hypervisor/guest_type", of[_i].guest_type);
+	if (of[_i].info)
+		put_text("xl-info", of[_i].info);
+	open_machine(&m);
+	ck_assert_uint_eq(m.host, of[_i].host);
+	ck_assert_int_eq(noted(&m, "whether this is a dom0 is not known"), of[_i].noted);
+	ck_assert_int_eq(noted(&m, "no file xl-info"), !of[_i].info);
+	survey_close(&m);
+}
+END_TEST
+
+/* A table that is there and cannot be read decides nothing. */
+START_TEST(tables_that_cannot_be_read)
+{
+	struct survey_machine m;
+
+	put_xen(true, false);
+	put_text("sys/firmware/acpi/tables/DMAR", "");
+	put_text("sys/firmware/acpi/tables/IVRS/what", "a folder");
+	open_machine(&m);
+	ck_assert_uint_eq(m.nr_tables, 2);
+	ck_assert_int_eq(m.table[0].error, -ENODATA);
+	ck_assert_int_eq(m.table[1].error, -EISDIR);
+	ck_assert(noted(&m, "table DMAR is not readable"));
+	ck_assert(noted(&m, "table IVRS is not readable"));
+	ck_assert_uint_eq(survey_firmware(&m, "0000:00:04.0"), FIRMWARE_UNKNOWN);
+	ck_assert_uint_eq(survey_firmware(&m, "no address"), FIRMWARE_UNKNOWN);
+	ck_assert_uint_eq(survey_iommu(&m, ""), IOMMU_ON);
+	for (unsigned int i = 0; i < 2 * SURVEY_NOTES; i++)
+		survey_note(&m, "one more");
+	ck_assert_uint_eq(m.nr_notes, SURVEY_NOTES);
+	survey_close(&m);
+}
+END_TEST
+
+/* Names and numbers that are none, and a folder that is not there. */
+START_TEST(files_that_are_no_facts)
+{
+	char name[TREE_NAME], line[8], longest[TREE_NAME + 20];
+	unsigned long long n = 7;
+	struct tree t;
+
+	ck_assert_int_eq(tree_open(&t, "/nonexistent"), -ENOENT);
+	tree_close(&t);
+	ck_assert_int_eq(tree_open(&t, tree_root), 0);
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	put_link("a/long", longest);
+	ck_assert_int_eq(tree_link(&t, name, "a/long"), -ENAMETOOLONG);
+	ck_assert_str_eq(name, "");
+	put_link("a/plain", "target");
+	ck_assert_int_eq(tree_link(&t, name, "a/%s", "plain"), 0);
+	ck_assert_str_eq(name, "target");
+	put_text("a/word", "word\n");
+	ck_assert_int_eq(tree_number(&t, &n, "a/word"), -EINVAL);
+	ck_assert_int_eq(tree_number(&t, &n, "a/none"), -ENOENT);
+	put_text("a/number", "0x10\n");
+	ck_assert_int_eq(tree_number(&t, &n, "a/number"), 0);
+	ck_assert_uint_eq(n, 16);
+	ck_assert_int_eq(tree_line(&t, line, sizeof(line), "a"), -EISDIR);
+	put_text("a/more", "more than there is room for");
+	ck_assert_int_eq(tree_line(&t, line, sizeof(line), "a/more"), 0);
+	ck_assert_str_eq(line, "more th");
+	tree_close(&t);
+}
+END_TEST
+
 START_TEST(an_empty_machine)
 {
 	struct survey_device *list;
@@ -431,6 +559,7 @@ int main(void)
 	tcase_add_test(tables, ivrs_select_range_and_all);
 	tcase_add_test(tables, malformed_tables_are_no_answer);
 	tcase_add_test(tables, names_of_features);
+	tcase_add_test(tables, names_of_features_of_every_type);
 	suite_add_tcase(suite, tables);
 	tcase_add_checked_fixture(machines, setup, teardown);
 	tcase_add_test(machines, a_bypassing_disk_without_an_iommu);
@@ -442,6 +571,9 @@ int main(void)
 	tcase_add_test(machines, features_that_cannot_be_read_are_unknown);
 	tcase_add_test(machines, half_a_config_space);
 	tcase_add_test(machines, mmio_devices_are_listed);
+	tcase_add_loop_test(machines, what_kind_of_host, 0, 8);
+	tcase_add_test(machines, tables_that_cannot_be_read);
+	tcase_add_test(machines, files_that_are_no_facts);
 	tcase_add_test(machines, an_empty_machine);
 	suite_add_tcase(suite, machines);
 	return check_main(suite);
