@@ -285,6 +285,27 @@ START_TEST(shadow_merges_and_tables)
 }
 END_TEST
 
+/* The segments of a batch lie side by side: the next one touches, and it is another chain's. */
+START_TEST(shadow_merges_no_other_chain)
+{
+	const struct shadow_chain c = { .writable = 0x2000 };
+	struct shadow_ring s;
+	struct shadow_seg seg[3];
+	const struct vring_desc *d;
+
+	shadow_init(&s, &dma, 0, 16, true, _i);
+	for (unsigned int i = 0; i < 3; i++)
+		seg[i] = (struct shadow_seg){ { 0x50000 + 0x1000 * i }, 0x1000, true };
+	ck_assert(shadow_reserve(&s, 2));
+	shadow_unreserve(&s);
+	shadow_add(&s, seg, 2, &c);
+	d = _i ? at_maddr(s.desc[0].addr) : s.desc;
+	ck_assert_uint_eq(d->addr, 0x50000);
+	ck_assert_uint_eq(d->len, 0x2000);
+	ck_assert_uint_eq(d->flags, WRITE);
+}
+END_TEST
+
 START_TEST(shadow_direct_recycles_everything)
 {
 	struct shadow_ring s;
@@ -367,6 +388,7 @@ int main(void)
 	suite_add_tcase(suite, chain);
 	tcase_add_checked_fixture(shadow, dma_setup, dma_teardown);
 	tcase_add_test(shadow, shadow_merges_and_tables);
+	tcase_add_loop_test(shadow, shadow_merges_no_other_chain, 0, 2);
 	tcase_add_test(shadow, shadow_direct_recycles_everything);
 	tcase_add_test(shadow, hazard_33_34_device_lies);
 	suite_add_tcase(suite, shadow);
