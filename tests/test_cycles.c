@@ -350,8 +350,8 @@ static void compare(const struct held *before, const char *life, unsigned int n)
 	char was[300], is[300];
 	struct held now;
 
-	for (int i = 0; i < 10000 && !as_before(before); i++)
-		usleep(1000);
+	for (int i = 0; i < 1000 && !as_before(before); i++)
+		usleep(5000);
 	count(&now);
 	sim_audit_text(&before->audit, was, sizeof(was));
 	sim_audit_text(&now.audit, is, sizeof(is));
