@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Pages of this domain, granted to another one by its user space (gntalloc). The rest of the
- * seam is a back end's; this is the little of a front end that the stress test needs.
+ * Pages and event channels of this domain, for another one, by its user space (gntalloc, evtchn).
+ * The rest of the seam is a back end's; this is the little of a front end that the stress test and
+ * the hostile guest of the tests need.
  *
  * The kernel ends a grant only once the other side has let go of it, and keeps the page until
  * then; share_end() does not say which it was. What a process has shared ends with it.
@@ -10,6 +11,7 @@
 #define XVS_HV_SHARE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct share;
@@ -23,7 +25,17 @@ int share_pages(struct share *s, uint16_t to, unsigned int n, bool readonly, uin
 		void **va);
 int share_end(struct share *s, void *va, unsigned int n);
 
-/* Writes a node of the store below this domain's own path; value NULL removes it. */
+/* An unbound event channel that domain to may bind. Ports end with the process. */
+int share_port(struct share *s, uint16_t to, uint32_t *port);
+int share_port_close(struct share *s, uint32_t port);
+int share_notify(struct share *s, uint32_t port);
+/* 1: events came, of whichever port, and are taken; 0: none within ms; or a negative errno. */
+int share_wait(struct share *s, unsigned int ms);
+
+/* Writes a node of the store, below this domain's own path if it is relative; value NULL removes
+ * it. */
 int share_publish(struct share *s, const char *node, const char *value);
+/* Reads one; what does not fit is cut off. -ENOENT. */
+int share_read(struct share *s, const char *node, char *value, size_t size);
 
 #endif
