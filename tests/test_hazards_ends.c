@@ -5,9 +5,13 @@
  */
 #include "check_main.h"
 #include "hostile.h"
+#include "lib/pci.h"
 
 #include <errno.h>
+#include <linux/pci_regs.h>
+#include <linux/virtio_pci.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -435,6 +439,38 @@ START_TEST(hazard_39_answers_are_never_read)
 }
 END_TEST
 
+/* -- 35: a device whose registers nobody can reach -- */
+
+/* Config space is a file; the registers are memory, in which what is written stays. */
+START_TEST(hazard_35_silence_is_no_reset)
+{
+	static _Alignas(8) uint8_t common[64];
+	uint8_t cfg[64] = { [PCI_VENDOR_ID] = 0xf4, [PCI_VENDOR_ID + 1] = 0x1a };
+	char path[] = "/tmp/xvshim-config-XXXXXX";
+	struct xvs_pci pci = { .config = mkstemp(path),
+			       .status = common + VIRTIO_PCI_COMMON_STATUS };
+
+	ck_assert_int_ge(pci.config, 0);
+	unlink(path);
+	ck_assert_int_eq(pwrite(pci.config, cfg, sizeof(cfg), 0), sizeof(cfg));
+	common[VIRTIO_PCI_COMMON_NUMQ] = 1;
+	common[VIRTIO_PCI_COMMON_STATUS] = 15;
+	ck_assert_int_eq(xvs_pci_reset(&pci), 0);
+	ck_assert_uint_eq(common[VIRTIO_PCI_COMMON_STATUS], 0);
+	/* as QEMU answers for registers that nobody decodes, and as a real host does */
+	memset(common, 0, sizeof(common));
+	ck_assert_int_eq(xvs_pci_reset(&pci), -ETIMEDOUT);
+	memset(common, 0xff, sizeof(common));
+	ck_assert_int_eq(xvs_pci_reset(&pci), -ETIMEDOUT);
+	/* nobody knows it any more */
+	memset(cfg, 0xff, 2);
+	memset(common, 0, sizeof(common));
+	ck_assert_int_eq(pwrite(pci.config, cfg, sizeof(cfg), 0), sizeof(cfg));
+	ck_assert_int_eq(xvs_pci_reset(&pci), -ENODEV);
+	close(pci.config);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("hazards of both ends");
@@ -444,6 +480,7 @@ int main(void)
 	tcase_add_test(tc, hazard_28_port_closed_while_events_come);
 	tcase_add_test(tc, hazard_28_event_of_a_port_that_went);
 	tcase_add_test(tc, hazard_38_each_port_is_heard_once);
+	tcase_add_test(tc, hazard_35_silence_is_no_reset);
 	tcase_add_test(tc, hazard_37_storage_fails);
 	tcase_add_test(tc, hazard_37_request_is_lost);
 	tcase_add_test(tc, hazard_38_events_coalesce);
