@@ -41,15 +41,26 @@ static struct fair_guest *guest_of(uint16_t domid)
 	return NULL;
 }
 
-static int fair_check(struct source *src, bool take, struct source_facts *facts, char *why,
-		      size_t size)
+/* A disk behind the IOMMU that Xen drives. */
+static int fair_facts(struct source *src, struct facts *facts, char *why, size_t size)
 {
 	(void)src;
-	(void)take;
 	(void)why;
 	(void)size;
-	facts->device_id = 2;
+	*facts = (struct facts){ .is = { [FACT_HOST] = HOST_PV_DOM0,
+					 [FACT_PLATFORM] = BIT_SET,
+					 [FACT_ORDER] = BIT_CLEAR,
+					 [FACT_IOMMU] = IOMMU_ON,
+					 [FACT_FIRMWARE] = FIRMWARE_COVERS,
+					 [FACT_MEMORY] = MEMORY_BELOW } };
+	facts->is[FACT_TYPE] = (uint8_t)policy_type(2);
 	return 0;
+}
+
+static int fair_check(struct source *src, struct source_facts *facts, char *why, size_t size)
+{
+	facts->device_id = 2;
+	return fair_facts(src, &facts->facts, why, size);
 }
 
 static int fair_take(struct source *src, bool take, char *why, size_t size)
@@ -99,6 +110,7 @@ static bool fair_owns(const struct source *src, int fd, const char *path)
 static const struct source_ops fair_source = {
 	.prefix = "fair:",
 	.check = fair_check,
+	.facts = fair_facts,
 	.take = fair_take,
 	.open = fair_open,
 	.close = fair_close,

@@ -165,22 +165,19 @@ START_TEST(frontend_nodes_that_are_not_there)
 					       { "event-channel", "9" }, { "addressing", "grant" },
 					       { "protection", "strict" } };
 	struct fe_nodes nodes = { 0 };
-	struct allow allow;
 	char fe[PATH_SIZE], why[200], path[PATH_SIZE + 32], part[100];
 
-	allow_defaults(&allow);
 	path_frontend(fe, 1, 0);
 	for (unsigned int i = 0; i < 5; i++) {
 		for (unsigned int j = 0; j < 5; j++)
 			ck_assert_int_eq(node_put(hv, 0, fe, node[j][0], node[j][1]), 0);
 		sim_fault_set(machine, SIM_OP_STORE_READ, i + 1, -EIO);
-		ck_assert_int_eq(nodes_read_frontend(hv, fe, &allow, &nodes, why, sizeof(why)), -EIO);
+		ck_assert_int_eq(nodes_read_frontend(hv, fe, &nodes, why, sizeof(why)), -EIO);
 		snprintf(part, sizeof(part), "the store refused '%s'", node[i][0]);
 		ck_assert_msg(strstr(why, part) != NULL, "%s", why);
 		snprintf(path, sizeof(path), "%s/%s", fe, node[i][0]);
 		ck_assert_int_eq(hv->ops->store_rm(hv, 0, path), 0);
-		ck_assert_int_eq(nodes_read_frontend(hv, fe, &allow, &nodes, why, sizeof(why)),
-				 -ENOENT);
+		ck_assert_int_eq(nodes_read_frontend(hv, fe, &nodes, why, sizeof(why)), -ENOENT);
 		snprintf(part, sizeof(part), "did not write its node '%s'", node[i][0]);
 		ck_assert_msg(strstr(why, part) != NULL, "%s", why);
 	}
@@ -199,7 +196,8 @@ START_TEST(store_that_refuses)
 	path_backend(be, 0, 1, 0);
 	for (unsigned int i = 1; i <= 4; i++) {
 		sim_fault_set(machine, SIM_OP_STORE_WRITE, i, -EACCES);
-		ck_assert_int_eq(nodes_write_offers(hv, be, 2, &allow), -EACCES);
+		ck_assert_int_eq(nodes_write_offers(hv, be, 2, allow.addressing, allow.protection),
+				 -EACCES);
 		ck_assert_uint_eq(sim_faults_left(machine), 0);
 		sim_fault_set(machine, SIM_OP_STORE_WRITE, i, -EACCES);
 		ck_assert_int_eq(nodes_write_allow(hv, 0, be, value), -EACCES);
