@@ -26,7 +26,8 @@ uint16_t stage_domid = 1;
 enum xvs_protection stage_protection;
 struct check_config stage_disk;
 unsigned int stage_reset_ms = 200;
-unsigned int stage_guest_ms = 10000;
+/* More than the keeper itself waits: ten seconds for a worker to begin. */
+unsigned int stage_guest_ms = 20000;
 struct stage_shared *shared;
 struct xdev *stage_device;
 void (*stage_in_keeper)(void);

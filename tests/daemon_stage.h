@@ -93,15 +93,16 @@ char *stage_state(char *state, size_t size);
 int64_t stage_status(const char *field);
 int stage_devices(void);
 
-/* Polls a condition for at most ms. */
+/* Polls a condition for at most ms. Once it holds nobody asks again: it may have done something. */
 #define STAGE_WAIT(ms, condition)                                                                 \
 	do {                                                                                      \
 		int left_ = (ms);                                                                 \
-		while (!(condition) && left_ > 0) {                                               \
+		bool holds_;                                                                      \
+		while (!(holds_ = (condition)) && left_ > 0) {                                    \
 			usleep(5000);                                                             \
 			left_ -= 5;                                                               \
 		}                                                                                 \
-		ck_assert_msg(condition, "not within " #ms " ms: " #condition);                   \
+		ck_assert_msg(holds_, "not within " #ms " ms: " #condition);                      \
 	} while (0)
 
 bool stage_node(const char *path, char value[NODE_MAX + 1]);
