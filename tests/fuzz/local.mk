@@ -68,7 +68,8 @@ fuzz_p2m_LDADD = $(fuzz_world)
 
 fuzz_state_SOURCES = tests/fuzz/state.c tests/fuzz/fuzz.h shim/daemon/leftover.c \
 	shim/daemon/nodes.c shim/daemon/allow.c shim/daemon/object.c shim/daemon/parse.c \
-	shim/daemon/source.c shim/daemon/statefile.c shim/mem/journal.c shim/util/log.c $(fuzz_main)
+	shim/daemon/source.c shim/daemon/statefile.c shim/mem/journal.c shim/policy/policy.c \
+	shim/policy/print.c shim/policy/rules.c shim/policy/types.c shim/util/log.c $(fuzz_main)
 fuzz_state_CPPFLAGS = $(fuzz_flags)
 fuzz_state_CFLAGS = $(AM_CFLAGS) $(FUZZ_CFLAGS)
 fuzz_state_LDFLAGS = $(fuzz_link)
