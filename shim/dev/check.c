@@ -500,7 +500,7 @@ struct xdev *check_dev_open(const struct check_config *config, int *err)
 		check_net_config(d);
 	else
 		check_blk_config(d);
-	rc = d->cfg.stepped ? 0 : -pthread_create(&d->thread, NULL, check_thread, d);
+	rc = d->cfg.stepped ? 0 : check_thread_start(d);
 	if (!rc)
 		return &d->dev;
 err_free:

@@ -11,6 +11,7 @@
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <xvshim/protocol.h>
 
 /* What the driver sees of a queue. */
@@ -67,6 +68,7 @@ struct check_dev {
 	uint64_t features;
 	int doorbell, irq;
 	pthread_t thread;
+	sem_t up; /* posted by it */
 	uint8_t *disk, *durable; /* durable NULL: the same */
 	uint64_t dirty_from, dirty_to; /* bytes of the disk that are not durable yet */
 	uint64_t rng;
@@ -110,6 +112,6 @@ void check_net_complete(struct check_dev *d, struct check_req *tx);
 /* check_thread.c */
 void check_pass(struct check_dev *d);
 bool check_complete_one(struct check_dev *d, unsigned int pick);
-void *check_thread(void *arg);
+int check_thread_start(struct check_dev *d);
 
 #endif

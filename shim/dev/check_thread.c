@@ -191,21 +191,65 @@ static void check_sleep(struct check_dev *d, int64_t ns)
 		return;
 }
 
-void *check_thread(void *arg)
+/*
+ * A process that forks while a device of it works would leave its child an allocator that is locked
+ * for ever (the sanitizers' own is not made for that): fork waits until they are between two passes.
+ */
+static const pthread_rwlock_t check_at_rest = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+static pthread_rwlock_t check_at_work = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
+static void check_before_fork(void)
+{
+	pthread_rwlock_wrlock(&check_at_work);
+}
+
+static void check_after_fork(void)
+{
+	pthread_rwlock_unlock(&check_at_work);
+}
+
+/* Threads that wait for the lock are noted in it, and the child has none of them. */
+static void check_in_child(void)
+{
+	check_at_work = check_at_rest;
+}
+
+static void check_mind_forks(void)
+{
+	pthread_atfork(check_before_fork, check_after_fork, check_in_child);
+}
+
+static void *check_thread(void *arg)
 {
 	struct check_dev *d = arg;
 	bool stop;
 	int64_t ns;
 
+	sem_post(&d->up);
 	do {
+		pthread_rwlock_rdlock(&check_at_work);
 		if (pthread_mutex_lock(&d->regs->lock) == EOWNERDEAD)
 			pthread_mutex_consistent(&d->regs->lock);
 		check_pass(d);
 		stop = d->regs->stop;
 		ns = check_idle(d);
 		pthread_mutex_unlock(&d->regs->lock);
+		pthread_rwlock_unlock(&check_at_work);
 		if (!stop)
 			check_sleep(d, ns);
 	} while (!stop);
 	return NULL;
+}
+
+int check_thread_start(struct check_dev *d)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	int rc;
+
+	pthread_once(&once, check_mind_forks);
+	sem_init(&d->up, 0, 0);
+	rc = -pthread_create(&d->thread, NULL, check_thread, d);
+	while (!rc && sem_wait(&d->up) && errno == EINTR)
+		; /* a thread that begins allocates as well */
+	return rc;
 }
