@@ -162,7 +162,7 @@ START_TEST(order_platform_is_accepted_where_it_is_offered)
 
 	up(&dev, NULL);
 	ck_assert_uint_eq(sim_guest_features(st.guest) & order, 0); /* its rings are the daemon's */
-	ck_assert_uint_eq(check_of(st.dev)->regs->driver_features & order, _i ? order : 0);
+	ck_assert_uint_eq(check_dev_driver_features(st.dev) & order, _i ? order : 0);
 	stage_io(&st, 0, 0, 4096, 1);
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	stage_down(&st);

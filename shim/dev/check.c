@@ -413,6 +413,17 @@ void check_dev_peek(struct xdev *dev, bool durable, uint64_t sector, void *buf, 
 	check_unlock(d);
 }
 
+uint64_t check_dev_driver_features(struct xdev *dev)
+{
+	struct check_dev *d = check_of(dev);
+	uint64_t features;
+
+	check_lock(d);
+	features = d->regs->driver_features;
+	check_unlock(d);
+	return features;
+}
+
 void check_dev_stats(struct xdev *dev, struct check_stats *stats)
 {
 	struct check_dev *d = check_of(dev);

@@ -104,5 +104,7 @@ struct check_stats {
 	uint32_t inflight;
 };
 void check_dev_stats(struct xdev *dev, struct check_stats *stats);
+/* What the driver, that is the daemon, has accepted. */
+uint64_t check_dev_driver_features(struct xdev *dev);
 
 #endif
