@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The whole data path on the simulation: sound guests, hostile ones, bad devices, dead workers. */
 #include "check_main.h"
-#include "dev/check_priv.h"
 #include "stage.h"
 
 #include <errno.h>
