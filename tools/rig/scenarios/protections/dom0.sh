@@ -8,6 +8,12 @@ read -ra bdfs <<<"$RIG_BDFS"
 
 fact() { xvshim status guest "pci:$1" --json | jq -r ".devices[0]$2"; }
 count() { fact "$1" ".counters.$2"; }
+# count_is DISK COUNTER OPERATOR NUMBER: as of [
+count_is() {
+	local n
+	n=$(count "${bdfs[$1]}" "$2")
+	[ "$n" "$3" "$4" ] || { echo "${modes[$1]}: $2 is $n, and not $3 $4"; exit 1; }
+}
 
 refused() {
 	if xvshim attach guest "pci:${bdfs[0]}" --take --timeout 20 "$@" 2>/tmp/refused; then
@@ -36,18 +42,19 @@ for i in 0 1 2 3; do
 		"$(count "$b" map_pages) mapped in $(count "$b" map_calls) calls," \
 		"$(count "$b" unmap_calls) unmap calls, $(count "$b" copy_calls) copies," \
 		"$(count "$b" kept) kept, $(count "$b" keep_hits) hits"
-	[ "$(count "$b" leaked_handles)" = 0 ] && [ "$(count "$b" broken)" = 0 ]
+	count_is "$i" leaked_handles -eq 0
+	count_is "$i" broken -eq 0
 done
-[ "$(count "${bdfs[0]}" kept)" = 0 ]
-[ "$(count "${bdfs[0]}" keep_hits)" = 0 ]
+count_is 0 kept -eq 0
+count_is 0 keep_hits -eq 0
 # All through the pool: after its pages came over once, nothing is mapped any more.
-[ "$(count "${bdfs[1]}" map_pages)" -le 4096 ]
-[ "$(count "${bdfs[3]}" keep_hits)" -gt 0 ]
+count_is 1 map_pages -le 4096
+count_is 3 keep_hits -gt 0
 echo "verified: strict keeps no page, pool maps only the pool, lazy finds pages again"
 
 # The guest's memory gets short: it asks for its grants.
 before=$(count "${bdfs[3]}" releases)
-[ "$(count "${bdfs[3]}" kept)" -gt 64 ]
+count_is 3 kept -gt 64
 rig-signal squeeze
 rig-wait squeezed 300
 asked() { [ "$(count "$lazy" releases)" -gt "$before" ] && [ "$(count "$lazy" kept)" -le 64 ]; }
