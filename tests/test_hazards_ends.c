@@ -129,7 +129,7 @@ static struct {
 	int stop[2], ready[2], result;
 	_Atomic uint32_t stale;     /* a port that went: its event comes next */
 	_Atomic unsigned int again; /* the guest sends as soon as it is listened to, so often */
-	unsigned int run, most;     /* events taken one after the other */
+	unsigned int run, most;     /* events taken in one wait, before a look at the rings */
 } events;
 
 static int pending(struct hv *hv, uint32_t *port)
@@ -138,10 +138,17 @@ static int pending(struct hv *hv, uint32_t *port)
 
 	*port = atomic_exchange(&events.stale, 0);
 	rc = *port ? 1 : events.sim->evtchn_pending(hv, port);
-	events.run = rc == 1 ? events.run + 1 : 0;
+	events.run += rc == 1;
 	if (events.run > events.most)
 		events.most = events.run;
 	return rc;
+}
+
+/* Asked for once before each wait. */
+static int evtchn_fd(struct hv *hv)
+{
+	events.run = 0;
+	return events.sim->evtchn_fd(hv);
 }
 
 static int unmask(struct hv *hv, uint32_t port)
@@ -174,6 +181,7 @@ static void *session_thread(void *arg)
 	if (p.hv) {
 		events.sim = p.hv->ops;
 		events.ops = *p.hv->ops;
+		events.ops.evtchn_fd = evtchn_fd;
 		events.ops.evtchn_pending = pending;
 		events.ops.evtchn_unmask = unmask;
 		p.hv->ops = &events.ops;

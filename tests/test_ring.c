@@ -207,6 +207,39 @@ START_TEST(notification_rules)
 }
 END_TEST
 
+/* Does a step of up to a whole ring, around idx, lead past the event field? */
+static bool any_step_notifies(uint16_t event, uint16_t idx, uint16_t size)
+{
+	for (unsigned int back = 0; back <= size; back++)
+		for (unsigned int ahead = 0; ahead <= size; ahead++)
+			if (vring_need_event(event, (uint16_t)(idx + ahead), (uint16_t)(idx - back)))
+				return true;
+	return false;
+}
+
+/* While there is somebody who looks anyway, nobody says anything, not once. */
+START_TEST(nothing_is_said_to_who_looks)
+{
+	static const uint16_t at[] = { 0, 1, 255, 0x7fff, 0x8000, 0xfffe, 0xffff };
+	static unsigned char used_mem[6 + 8 * SHADOW_MAX], avail_mem[8 + 2 * SHADOW_MAX];
+	struct guest_ring r = { .size = SHADOW_MAX, .used = (void *)used_mem,
+				.avail = (void *)avail_mem, .event_idx = true };
+	struct shadow_ring s = { .size = SHADOW_MAX, .avail = r.avail, .event_idx = true };
+
+	for (unsigned int i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		r.last_avail = s.last_used = at[i];
+		guest_ring_no_kick(&r);
+		ck_assert(!any_step_notifies(*guest_ring_avail_event(&r), at[i], SHADOW_MAX));
+		guest_ring_want_kick(&r);
+		ck_assert(vring_need_event(*guest_ring_avail_event(&r), (uint16_t)(at[i] + 1), at[i]));
+		shadow_no_irq(&s);
+		ck_assert(!any_step_notifies(s.avail->ring[SHADOW_MAX], at[i], SHADOW_MAX));
+		shadow_want_irq(&s);
+		ck_assert(vring_need_event(s.avail->ring[SHADOW_MAX], (uint16_t)(at[i] + 1), at[i]));
+	}
+}
+END_TEST
+
 /* Plain memory that stands for DMA memory: page i at machine page 1000 - 3 * i. */
 static struct hv_dma dma;
 
@@ -385,6 +418,7 @@ int main(void)
 	tcase_add_test(chain, hazard_05_tables);
 	tcase_add_test(chain, hazard_06_07_09_forms);
 	tcase_add_test(chain, notification_rules);
+	tcase_add_test(chain, nothing_is_said_to_who_looks);
 	suite_add_tcase(suite, chain);
 	tcase_add_checked_fixture(shadow, dma_setup, dma_teardown);
 	tcase_add_test(shadow, shadow_merges_and_tables);

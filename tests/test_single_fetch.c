@@ -466,14 +466,14 @@ static bool enough(void)
 
 static void run(unsigned int time, void (*extra)(void))
 {
-	const uint64_t end = now_us() + time * 1000000ull;
+	const uint64_t end = now_us(CLOCK_MONOTONIC) + time * 1000000ull;
 
 	w.ops = views_ops();
 	w.hook = tell_guest;
 	guest.rng = random_seed();
 	ck_assert_int_eq(pthread_create(&guest.thread, NULL, be_guest, NULL), 0);
 	/* in an order that has something of each kind among the first */
-	for (unsigned int i = 0; !enough() || now_us() < end; i++)
+	for (unsigned int i = 0; !enough() || now_us(CLOCK_MONOTONIC) < end; i++)
 		round_of_lives((i * 11 + 5) % 32, extra);
 	end_guest();
 	world_drop();

@@ -12,7 +12,7 @@ void conf_defaults(struct conf *conf)
 {
 	*conf = (struct conf){
 		.run_dir = CONF_RUN_DIR,
-		.poll_us = 50,
+		.poll_us = 200,
 		.log_level = LOG_INFO,
 		.attach_timeout = 60,
 		.detach_timeout = 10,

@@ -7,6 +7,7 @@
 #ifndef XVS_RING_GUEST_RING_H
 #define XVS_RING_GUEST_RING_H
 
+#include "ring/event.h"
 #include "util/shared.h"
 
 #include <errno.h>
@@ -98,7 +99,10 @@ static inline void guest_ring_want_kick(const struct guest_ring *r)
 
 static inline void guest_ring_no_kick(const struct guest_ring *r)
 {
-	if (!r->event_idx)
+	/* "Available Buffer Notification Suppression": left alone it would fire once more. */
+	if (r->event_idx)
+		shared_write(guest_ring_avail_event(r), ring_event_never(r->last_avail));
+	else
 		shared_write(&r->used->flags, VRING_USED_F_NO_NOTIFY);
 }
 

@@ -217,6 +217,9 @@ void shadow_want_irq(struct shadow_ring *s)
 
 void shadow_no_irq(struct shadow_ring *s)
 {
-	if (!s->event_idx)
+	/* "Used Buffer Notification Suppression": left alone it would fire once more. */
+	if (s->event_idx)
+		shared_write(&s->avail->ring[s->size], ring_event_never(s->last_used));
+	else
 		shared_write(&s->avail->flags, VRING_AVAIL_F_NO_INTERRUPT);
 }

@@ -8,6 +8,7 @@
 #define XVS_RING_SHADOW_H
 
 #include "hv/hv.h"
+#include "ring/event.h"
 #include "util/shared.h"
 #include "util/refused.h"
 

@@ -123,7 +123,8 @@ struct session {
 	struct batch batch;
 	bool shortage; /* retry after RETRY_MS */
 	unsigned int batch_calls; /* grant hypercalls of this batch, without the copy */
-	unsigned int poll_us;     /* adapted, at most p.poll_us */
+	unsigned int waits;
+	unsigned int poll_us[2]; /* adapted, at most p.poll_us: for a guest's chain, a completion */
 };
 
 static inline unsigned int squeue_index(const struct session *s, const struct squeue *q)

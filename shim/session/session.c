@@ -12,6 +12,7 @@
 #define COPY_PAGES ((BATCH_COPIES * sizeof(struct hv_copy_op) + XVS_FRAME_SIZE - 1) / XVS_FRAME_SIZE)
 #define STOP_CHECK_TURNS 64 /* busy turns between two looks at stop_fd */
 #define POLL_MIN_US 4
+#define CLOCK_WAITS 16 /* waits between two that are measured, where none is polled for */
 
 static unsigned int served_queues(const struct xdev *dev)
 {
@@ -213,7 +214,7 @@ static struct session *new_session(const struct session_params *params)
 	s->st = &s->log->stats;
 	s->type = vtype_find(s->dev->device_id);
 	s->num_queues = served_queues(s->dev);
-	s->poll_us = s->p.poll_us;
+	s->poll_us[0] = s->poll_us[1] = s->p.poll_us;
 	s->limit = (struct log_limit){ .seconds = 10, .burst = 5 };
 	return s;
 }
@@ -329,22 +330,36 @@ static bool work_pending(const struct session *s)
 	return false;
 }
 
-static uint64_t now_us(void)
+/*
+ * CLOCK_MONOTONIC is to be used sparingly: where the processor has no invariant TSC no vDSO answers in
+ * a PV guest, as dom0 is, and it is a system call. _COARSE never is, and good to a few ms.
+ */
+static uint64_t now_us(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/*
+ * How long to poll. What is waited for makes two windows of it: a device that is quick is polled for,
+ * however slow the guest is to ask for more.
+ */
+static unsigned int *poll_window(struct session *s)
+{
+	return &s->poll_us[atomic_load_explicit(&s->st->inflight, memory_order_relaxed) != 0];
 }
 
 /* Polls shared memory for a while. The window follows what it was worth. */
 static bool spin(struct session *s)
 {
+	unsigned int *window = poll_window(s);
 	uint64_t end;
 
-	if (!s->poll_us || !s->live)
+	if (!*window || !s->live)
 		return false;
-	end = now_us() + s->poll_us;
+	end = now_us(CLOCK_MONOTONIC) + *window;
 	do {
 		for (int i = 0; i < 32; i++) {
 			if (work_pending(s)) {
@@ -353,20 +368,26 @@ static bool spin(struct session *s)
 			}
 			__builtin_ia32_pause();
 		}
-	} while (now_us() < end);
+	} while (now_us(CLOCK_MONOTONIC) < end);
 	stat_add(&s->st->polls_missed, 1);
-	s->poll_us /= 2;
+	*window /= 2;
 	return false;
 }
 
 /* A wait that was short would have been better polled. */
-static void adapt_poll(struct session *s, uint64_t waited)
+static void adapt_poll(struct session *s, unsigned int *window, uint64_t waited)
 {
 	if (waited >= s->p.poll_us)
 		return;
-	s->poll_us = s->poll_us ? s->poll_us * 2 : POLL_MIN_US;
-	if (s->poll_us > s->p.poll_us)
-		s->poll_us = s->p.poll_us;
+	*window = *window ? *window * 2 : POLL_MIN_US;
+	if (*window > s->p.poll_us)
+		*window = s->p.poll_us;
+}
+
+/* Where nothing is polled for waits are long, and one of some tells as much as all. */
+static bool measures(struct session *s, const unsigned int *window)
+{
+	return s->p.poll_us && (*window || ++s->waits % CLOCK_WAITS == 0);
 }
 
 static void unmask(struct session *s, uint32_t port, bool *masked)
@@ -405,28 +426,34 @@ static void disarm(struct session *s)
 	}
 }
 
-/* Each port comes at most once until it is unmasked, so this is bounded. */
-static void take_events(struct session *s)
+static void note_event(struct session *s, uint32_t port)
+{
+	if (port == s->ctrl_port) {
+		s->ctrl_masked = true;
+		return;
+	}
+	for (unsigned int i = 0; i < s->num_queues; i++) {
+		if (!s->queue[i].enabled || s->queue[i].port != port)
+			continue;
+		s->queue[i].masked = true;
+		stat_add(&s->st->guest_kicks, 1);
+		return;
+	}
+	s->hv->ops->evtchn_unmask(s->hv, port); /* of a queue that was disabled meanwhile */
+}
+
+/*
+ * One event. There is hardly ever a second, and to ask for it is a system call; what it announces is
+ * found in the rings in any case, and the next wait ends at once for it.
+ */
+static void take_event(struct session *s)
 {
 	uint32_t port;
-	int rc;
+	int rc = s->hv->ops->evtchn_pending(s->hv, &port);
 
-	while ((rc = s->hv->ops->evtchn_pending(s->hv, &port)) == 1) {
-		bool known = port == s->ctrl_port;
-
-		if (known)
-			s->ctrl_masked = true;
-		for (unsigned int i = 0; i < s->num_queues && !known; i++) {
-			if (!s->queue[i].enabled || s->queue[i].port != port)
-				continue;
-			s->queue[i].masked = true;
-			stat_add(&s->st->guest_kicks, 1);
-			known = true;
-		}
-		if (!known) /* of a queue that was disabled meanwhile */
-			s->hv->ops->evtchn_unmask(s->hv, port);
-	}
-	if (rc < 0)
+	if (rc == 1)
+		note_event(s, port);
+	else if (rc < 0)
 		session_give_up(s, rc, "events cannot be read");
 }
 
@@ -467,7 +494,7 @@ static bool wait_events(struct session *s, int stop_fd, int timeout)
 	if (fd[3].revents)
 		s->fatal = -EPIPE;
 	if (fd[1].revents)
-		take_events(s);
+		take_event(s);
 	if (fd[2].revents)
 		take_irq(s);
 	return fd[0].revents;
@@ -475,15 +502,18 @@ static bool wait_events(struct session *s, int stop_fd, int timeout)
 
 static int keep_age(struct session *s)
 {
-	return s->p2m ? session_p2m_age(s, now_us()) : session_keep_age(s, now_us());
+	uint64_t now = now_us(CLOCK_MONOTONIC_COARSE);
+
+	return s->p2m ? session_p2m_age(s, now) : session_keep_age(s, now);
 }
 
 /* Nothing to do: arms all notifications and sleeps. Returns whether to stop. */
 static bool idle(struct session *s, int stop_fd)
 {
 	int timeout = keep_age(s);
-	uint64_t start;
-	bool stop;
+	unsigned int *window = poll_window(s);
+	bool measured = measures(s, window), stop;
+	uint64_t start = 0;
 
 	if (s->shortage)
 		timeout = RETRY_MS;
@@ -492,11 +522,13 @@ static bool idle(struct session *s, int stop_fd)
 		return false;
 	if (work_pending(s))
 		timeout = 0; /* it came meanwhile; whoever wants us to stop is heard all the same */
-	start = now_us();
+	if (measured)
+		start = now_us(CLOCK_MONOTONIC);
 	stop = wait_events(s, stop_fd, timeout);
 	end_shortage(s);
 	disarm(s);
-	adapt_poll(s, now_us() - start);
+	if (measured)
+		adapt_poll(s, window, now_us(CLOCK_MONOTONIC) - start);
 	return stop;
 }
 

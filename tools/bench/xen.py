@@ -137,8 +137,9 @@ def per_request(share, pair):
                 counts[f"{who}_{key}"] = counts.get(f"{who}_{key}", 0) + sign * n
         for key, n in sample.get("counters", {}).items():
             counts[f"daemon_{key}"] = counts.get(f"daemon_{key}", 0) + sign * n
-        for key in ("dom0_events", "guest_events"):
-            counts[key] = counts.get(key, 0) + sign * sample.get(key, 0)
+        for key in ("dom0_events", "guest_events", "syscalls"):
+            if key in sample:
+                counts[key] = counts.get(key, 0) + sign * sample[key]
     requests = many["ios"] - few["ios"]
     return {key: n / requests for key, n in sorted(counts.items())}
 
@@ -150,13 +151,17 @@ COUNTED = (("grant operations", ("daemon_map_pages", "daemon_unmap_pages", "daem
             ("dom0_grant_calls", "domU_grant_calls")),
            ("events", ("daemon_guest_kicks", "daemon_guest_notifies"),
             ("dom0_events", "guest_events")),
+           ("system calls of the worker", ("syscalls",), ()),
            ("hypercalls of dom0", (), ("dom0_hypercalls",)),
            ("hypercalls of the domU", (), ("domU_hypercalls",)))
 
 
-def counted(counts, own, traced):
-    keys = own if own and own[0] in counts else traced
-    return sum(counts.get(key, 0) for key in keys)
+def counted(counts):
+    """(number, name) of what was counted on this path."""
+    for name, own, traced in COUNTED:
+        keys = own if own and own[0] in counts else traced
+        if keys:
+            yield sum(counts.get(key, 0) for key in keys), name
 
 
 def b6(run):
@@ -175,7 +180,7 @@ def b6(run):
             run.missing.append(("B6", f"{load}, {path}", str(error)))
             continue
         run.rows.append({"figure": "B6", "what": f"{load}, {path}: " + ", ".join(
-            f"{counted(counts, own, traced):.2f} {name}" for name, own, traced in COUNTED),
+            f"{number:.2f} {name}" for number, name in counted(counts)),
             "load": load, "path": path, "counts": counts})
 
 

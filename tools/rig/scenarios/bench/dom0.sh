@@ -48,9 +48,24 @@ counters() { # PATH: the daemon's own counters
 	esac
 }
 
+# System calls of the process that serves the disk, counted by the kernel.
+hist=/sys/kernel/tracing/events/raw_syscalls/sys_enter
+begin_calls() { # PATH
+	calls=
+	[[ $1 = xvshim* ]] || return 0
+	mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
+	calls="hist:keys=common_pid if common_pid == $(xvshim status "$RIG_DOMU" --json | jq '.devices[0].worker')"
+	echo "$calls" >$hist/trigger
+}
+end_calls() { # prints an object
+	[ -n "$calls" ] || { echo '{}' && return; }
+	awk '/Hits:/ { print "{\"syscalls\": " $2 "}" }' $hist/hist
+	echo "!$calls" >$hist/trigger
+}
+
 # Two runs with different numbers of requests: what the start of fio costs is in both.
 count() { # PATH DISK LOAD
-	local n trace before after was tracer
+	local n trace before after was tracer calls more
 	for n in "$COUNTED" $((COUNTED * 3)); do
 		traces=$((traces + 1))
 		trace=trace-$traces
@@ -60,16 +75,18 @@ count() { # PATH DISK LOAD
 		# cannot be written to 9p.
 		xentrace -D -e 0x00221000 -S 2048 "/tmp/$trace" >/dev/null &
 		tracer=$!
+		begin_calls "$1"
 		run_load "$1" "$2" "$3" "x$n"
 		wait $!
+		more=$(end_calls)
 		kill -INT "$tracer"
 		wait "$tracer" || true
 		mv "/tmp/$trace" "$RIG_SHARE/"
 		after=$(events)
 		sample --arg path "$1" --arg load "$3" --arg trace "$trace" \
 			--argjson guest "$(xl domid "$RIG_DOMU")" --argjson events $((after - before)) \
-			--argjson was "$was" --argjson now "$(counters "$1")" \
-			'. + {counted: $path, load: $load, trace: $trace, guest: $guest, dom0_events: $events,
+			--argjson was "$was" --argjson now "$(counters "$1")" --argjson more "$more" \
+			'. + $more + {counted: $path, load: $load, trace: $trace, guest: $guest, dom0_events: $events,
 				counters: ($now | with_entries(.value -= $was[.key]))}' /tmp/result
 	done
 }
