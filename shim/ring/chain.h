@@ -32,8 +32,8 @@ static inline void chain_take(struct chain_desc *out, const struct vring_desc *d
 
 /*
  * Walks the chain that begins at head in the ring's own table. A single indirect descriptor is
- * returned as it is in *indirect (len of 0 otherwise). At most max descriptors go to out; *n
- * tells how many.
+ * returned as it is in *indirect (len of 0 otherwise). At most max descriptors, which is not 0, go to
+ * out; *n tells how many.
  */
 static inline chain_error chain_walk_ring(const struct guest_ring *r, uint16_t head,
 					  struct vring_desc *indirect, struct chain_desc *out,
@@ -45,11 +45,9 @@ static inline chain_error chain_walk_ring(const struct guest_ring *r, uint16_t h
 
 	indirect->len = 0;
 	*n = 0;
-	do {
-		if (refused(index >= size))
-			return "descriptor index outside the table";
-		if (refused(count == most))
-			return "descriptor chain loops or is too long";
+	if (refused(index >= size))
+		return "head outside the descriptor table";
+	for (;;) {
 		guest_ring_desc(r, index, &d);
 		if (d.flags & VRING_DESC_F_INDIRECT) {
 			if (refused(count || (d.flags & VRING_DESC_F_NEXT)))
@@ -60,8 +58,14 @@ static inline chain_error chain_walk_ring(const struct guest_ring *r, uint16_t h
 			return NULL;
 		}
 		chain_take(&out[count++], &d);
+		if (!(d.flags & VRING_DESC_F_NEXT))
+			break;
 		index = d.next;
-	} while (d.flags & VRING_DESC_F_NEXT);
+		if (refused(index >= size))
+			return "descriptor index outside the table";
+		if (refused(count == most))
+			return "descriptor chain loops or is too long";
+	}
 	*n = count;
 	return NULL;
 }

@@ -119,22 +119,25 @@ bool shadow_publish(struct shadow_ring *s);
 /* Gives the descriptors of a chain back, and its table. */
 void shadow_release(struct shadow_ring *s, uint16_t head);
 
+/* How many chains have completed and were not taken. -EPROTO: more than are in flight. */
+static inline int shadow_waiting(const struct shadow_ring *s)
+{
+	uint16_t waiting = (uint16_t)(shared_read_acquire(&s->used->idx) - s->last_used);
+
+	return refused(waiting > s->inflight) ? -EPROTO : waiting;
+}
+
 /*
- * Takes one completed chain: 1, or 0 if there is none. -EPROTO: the device returned an id it
- * was not given, or ran ahead. len is as the device said, at most chain->writable; -EMSGSIZE
- * (the chain was taken, len is clamped): it said more.
+ * Takes one completed chain; shadow_waiting() said that there is one. 0. -EPROTO: the device returned
+ * an id it was not given. len is as the device said, at most chain->writable; -EMSGSIZE (the chain was
+ * taken, len is clamped): it said more.
  */
 static inline int shadow_take(struct shadow_ring *s, struct shadow_chain *chain, uint32_t *len)
 {
 	const unsigned int last = s->last_used, size = s->size;
-	uint16_t waiting = (uint16_t)(shared_read_acquire(&s->used->idx) - last);
 	const struct vring_used_elem *e = &s->used->ring[last & (size - 1)];
 	uint32_t id, count;
 
-	if (!waiting)
-		return 0;
-	if (refused(waiting > s->inflight))
-		return -EPROTO;
 	id = shared_read(&e->id);
 	*len = shared_read(&e->len);
 	if (refused(id >= size))
@@ -157,7 +160,7 @@ static inline int shadow_take(struct shadow_ring *s, struct shadow_chain *chain,
 		*len = chain->writable;
 		return -EMSGSIZE;
 	}
-	return 1;
+	return 0;
 }
 
 /* Something completed? For polling. */

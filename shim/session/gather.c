@@ -168,19 +168,18 @@ static inline int gather_chain(struct session *s, struct squeue *q, unsigned int
 
 	if (n == BATCH_CHAINS)
 		return -ENOSPC;
-	if (refused(head >= q->ring.size))
-		return refuse(why, "head outside the descriptor table");
-	if (!resumed && refused(head_taken(q, head)))
-		return refuse(why, "head is in flight already");
 	c->q = q;
 	c->head = (uint16_t)head;
 	c->resumed = resumed;
 	c->indirect_n = 0;
 	c->seg_n = 0;
-	rc = read_chain(s, c, why);
-	if (!rc)
-		b->chain_n = n + 1;
-	return rc;
+	rc = read_chain(s, c, why); /* and with it, whether there is such a head */
+	if (rc)
+		return rc;
+	if (!resumed && refused(head_taken(q, head)))
+		return refuse(why, "head is in flight already");
+	b->chain_n = n + 1;
+	return 0;
 }
 
 /* Chains of one queue, resumed ones first. Returns the reason if the guest broke a rule. */

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+_Static_assert(SHADOW_MAX <= JOURNAL_RING_MAX, "all that can complete has room in the list");
+
 /* A chain's pages must fit into what is left of the unmap batch. */
 static bool unmap_room(const struct session *s, const struct squeue *q)
 {
@@ -30,14 +32,16 @@ static void drop_pins(struct session *s, uint16_t node)
 static int take_queue(struct session *s, struct squeue *q)
 {
 	struct journal_used *pub = q->log->pub;
+	int rc = 0, waiting = shadow_waiting(&q->shadow);
 	struct shadow_chain chain;
 	unsigned int n = 0;
 	uint32_t len;
-	int rc = 0;
 
-	while (n < JOURNAL_RING_MAX && unmap_room(s, q)) {
+	if (waiting < 0)
+		return waiting;
+	while (waiting-- && unmap_room(s, q)) {
 		rc = shadow_take(&q->shadow, &chain, &len);
-		if (rc <= 0)
+		if (rc)
 			break;
 		if (s->p2m)
 			session_p2m_drop(s, chain.first_pin);
@@ -46,7 +50,7 @@ static int take_queue(struct session *s, struct squeue *q)
 		pub[n++] = (struct journal_used){ chain.guest_head, len };
 	}
 	q->done_n = n;
-	return rc < 0 ? rc : 0;
+	return rc;
 }
 
 /*

@@ -303,15 +303,15 @@ static bool take(struct shadows *sh)
 {
 	struct shadow_chain chain;
 	uint32_t len = 0;
-	int rc = shadow_take(&sh->s, &chain, &len);
+	int rc = shadow_waiting(&sh->s) > 0 ? shadow_take(&sh->s, &chain, &len) : -EPROTO;
 
-	if (rc != 1 && rc != -EMSGSIZE)
+	if (rc && rc != -EMSGSIZE)
 		return false;
 	FUZZ_CHECK(chain.guest_head < SHADOW_MAX && sh->put[chain.guest_head].there,
 		   "a chain came back that was not put in, or twice");
 	FUZZ_CHECK(len <= chain.writable, "%u bytes of %u", len, chain.writable);
 	sh->put[chain.guest_head].there = false;
-	return rc == 1;
+	return !rc;
 }
 
 static void check_books(const struct shadows *sh)
