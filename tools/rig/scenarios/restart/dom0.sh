@@ -10,7 +10,7 @@ export -f status moved taken_over # for rig-until
 export before epoch
 
 rig-wait started 120
-rig-throttle 0 400 # the queue stays full
+rig-throttle 0 50 # fewer than any guest asks for, so the queue stays full
 for how in stop stop stop stop kill; do
 	before=$(status counters.chains)
 	rig-until 60 moved
