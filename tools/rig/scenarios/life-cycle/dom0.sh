@@ -155,7 +155,7 @@ unplug() {
 	rig-until 60 nothing_attached
 	guest idle
 	guest gone
-	rig-qmp '{"execute": "device_add", "arguments": {"driver": "virtio-blk-pci", "id": "plug", "drive": "plugged", "bus": "slot"}}' >/dev/null
+	rig-qmp '{"execute": "device_add", "arguments": {"driver": "virtio-blk-pci", "id": "plug", "drive": "plugged", "bus": "rootport"}}' >/dev/null
 	attach
 	guest io
 }
