@@ -22,7 +22,7 @@ begin_guest() {
 
 status() { xvshim status guest "pci:$bdf" --json | jq -r ".devices[0].$1"; }
 served_again() { [ "$(status epoch)" -gt "$epoch" ] && [ "$(status state)" = connected ]; }
-nothing_attached() { [ "$(xvshim list --json | jq '.devices | length')" = 0 ]; }
+nothing_attached() { [ "$(xvshim list --json | jq length)" = 0 ]; }
 export -f status served_again nothing_attached # for rig-until
 export bdf epoch
 
