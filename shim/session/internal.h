@@ -123,7 +123,7 @@ struct session {
 	struct batch batch;
 	bool shortage; /* retry after RETRY_MS */
 	unsigned int batch_calls; /* grant hypercalls of this batch, without the copy */
-	unsigned int waits;
+	unsigned int waits; /* one of CLOCK_WAITS is measured */
 	unsigned int poll_us[2]; /* adapted, at most p.poll_us: for a guest's chain, a completion */
 };
 
