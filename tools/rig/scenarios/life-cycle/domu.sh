@@ -3,10 +3,9 @@
 # Does what dom0 tells it, one word at a time.
 set -uo pipefail
 
-disk=/dev/vda load=
+disk=/dev/vda load= driver=/sys/bus/xen/drivers/virtio-xenbus
 
 device() { ls /sys/bus/xen/devices | grep '^virtio-xenbus-' | head -n 1; }
-driver=$(basename "$(grep -ls . /sys/bus/xen/drivers/xvshim*/uevent | head -n 1 | xargs -r dirname)")
 
 io() { # what was written is what is read
 	head -c 262144 /dev/urandom >/tmp/pattern
@@ -39,8 +38,8 @@ obey() {
 	io) io ;;
 	load) begin_load ;;
 	idle) end_load ;;
-	unbind) dev=$(device) && echo "$dev" >"/sys/bus/xen/drivers/$driver/unbind" && end_load ;;
-	bind) echo "$dev" >"/sys/bus/xen/drivers/$driver/bind" ;;
+	unbind) dev=$(device) && echo "$dev" >"$driver/unbind" && end_load ;;
+	bind) echo "$dev" >"$driver/bind" ;;
 	unload) modprobe -r xvshim_front && end_load ;;
 	reload) modprobe xvshim_front ;;
 	*) false ;;
