@@ -35,7 +35,10 @@ done
 xvshim status guest | grep -E '^  protection'
 echo "verified: strict, pool, adaptive and lazy agreed on, one for each disk of one guest"
 
-rig-wait through 800 >/dev/null
+for i in 0 1 2 3; do
+	rig-wait "sum-$i" 600 >"$RIG_SHARE/sum-$i"
+done
+rig-wait through 60 >/dev/null
 for i in 0 1 2 3; do
 	b=${bdfs[i]}
 	echo "${modes[i]}: $(count "$b" chains) chains, $(count "$b" pages) pages," \

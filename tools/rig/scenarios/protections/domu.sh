@@ -1,12 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
+# SIZE: what fio writes and verifies on each disk; 256M is the verification of disk-pv.
 set -euo pipefail
+
+disk() { echo /dev/vd$(echo abcd | cut -c$(($1 + 1))); }
 
 for i in 0 1 2 3; do
 	mode=$(rig-wait "disk-$i" 300)
-	disk=/dev/vd$(echo abcd | cut -c$((i + 1)))
-	rig-until 60 test -b "$disk"
-	rig-verify-disk "$disk" virtio_blk 64M | sed "s/^verified: /verified: $mode: /"
+	rig-until 60 test -b "$(disk "$i")"
+	rig-verify-disk "$(disk "$i")" virtio_blk "${SIZE:-64M}" | sed "s/^verified: /verified: $mode: /"
+	rig-signal "sum-$i" "$(sha256sum <"$(disk "$i")")"
 done
 # lazy has pages to give back, whatever the guest has asked for while it verified.
 dd if=/dev/vdd of=/dev/null bs=1M count=1 iflag=direct status=none

@@ -1,0 +1,1 @@
+../protections/check.sh
