@@ -251,6 +251,7 @@ extern struct workqueue_struct *xvs_wq;
 
 int xvs_vdev_register(struct xvs_front *f);
 void xvs_vdev_unregister(struct xvs_front *f);
+void xvs_vdev_drain(void); /* waits until no device is left, whoever holds it */
 int xvs_vdev_restore(struct xvs_front *f);
 
 /* queue.c */

@@ -34,7 +34,7 @@ detach() { xvshim detach guest "pci:$bdf" --timeout 60 && guest gone; }
 descriptors() { find "/proc/$(rig-xvshimd pid)/fd" -mindepth 1 | wc -l; }
 memory() { awk '/^Private_Dirty/ { print $2 }' "/proc/$(rig-xvshimd pid)/smaps_rollup"; }
 ports() { # event channels of dom0 that lead to the guest
-	"$(find /usr/lib/xen* -name lsevtchn | head -n 1)" 0 | grep -c "remote .*dom[^0-9]*$1\b\|: d$1 " || true
+	"$(find /usr/lib/xen* -name lsevtchn | head -n 1)" 0 | grep -c "Remote Domain $1\b" || true
 }
 watches() { # of all connections
 	xenstore-control memreport /run/rig/memreport >/dev/null 2>&1 || { echo unknown && return; }
@@ -45,6 +45,10 @@ held() {
 	domid=$(xl domid guest)
 	echo "grants and pins $(rig-grants "$domid"), ports $(ports "$domid"), descriptors $(descriptors)," \
 		"watches $(watches), files $(find /run/xvshim /var/run/xvshim -name 'dev-*' 2>/dev/null | wc -l)"
+}
+
+count_of() { # WHAT HELD
+	sed "s/grants and pins [0-9]* /pins /; s/.*$1 \([0-9]*\).*/\1/" <<<"$2"
 }
 
 # -- lives: each begins and ends with the disk attached --
@@ -169,6 +173,11 @@ detach
 before=$(held)
 echo "before: $before"
 attach
+used=$(held)
+echo "in use: $used"
+for what in pins ports descriptors watches files; do # each of the counts counts something
+	[ "$(count_of $what "$before")" -lt "$(count_of $what "$used")" ] || { echo "$what are not counted"; exit 1; }
+done
 
 kinds=(reattach unbind unload pause kill_worker "restart stop" interrupt detach_loaded unplug "restart kill")
 declare -A count

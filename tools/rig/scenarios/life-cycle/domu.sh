@@ -46,6 +46,7 @@ obey() {
 	esac
 }
 
+trap end_load EXIT # or the run would wait for it
 number=$(rig-wait first 300) || exit 1
 while :; do
 	verb=$(rig-wait "do-$number" 600) || exit 1
