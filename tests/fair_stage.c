@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define DEPTH 4
+#define ANSWER_LIMIT 60 /* s; longer than that and it never will */
 
 struct fair fair;
 
@@ -179,16 +180,18 @@ static void start_daemon(struct fair_daemon *d)
 		keeper_process(d);
 }
 
-static void connect_guest(struct fair_guest *g, uint16_t backend)
+static void connect_guest(struct fair_guest *g, const struct fair_daemon *d)
 {
-	char source[16], why[200] = "";
+	char source[16], why[200] = "", path[100];
 	int rc;
 
 	snprintf(source, sizeof(source), "fair:%u", g->domid);
-	ck_assert_int_eq(sim_toolstack_attach(fair.machine, g->domid, backend, 0, source), 0);
+	ck_assert_int_eq(sim_toolstack_attach(fair.machine, g->domid, d->domid, 0, source), 0);
 	rc = sim_guest_handshake(g->guest, 0, why, sizeof(why));
 	ck_assert_msg(!rc, "handshake: %d %s", rc, why);
 	ck_assert_int_eq(sim_guest_start(g->guest), 0);
+	snprintf(path, sizeof(path), "%s/dev-%u-0.journal", d->run_dir, g->domid);
+	ck_assert_int_eq(journal_open(&g->journal, path), 0);
 }
 
 void fair_up(void)
@@ -210,8 +213,8 @@ void fair_up(void)
 	for (unsigned int i = 0; i < SIDES; i++)
 		start_daemon(&fair.side[i]);
 	for (unsigned int i = 0; i < SIDES; i++) {
-		connect_guest(&fair.side[i].victim, domid[i][0]);
-		connect_guest(&fair.side[i].neighbour, domid[i][0]);
+		connect_guest(&fair.side[i].victim, &fair.side[i]);
+		connect_guest(&fair.side[i].neighbour, &fair.side[i]);
 	}
 	fair.hv = sim_hv_open(fair.machine, 0, HV_CAP_STORE, &rc);
 	ck_assert_ptr_nonnull(fair.hv);
@@ -225,6 +228,7 @@ static void remove_guest(struct fair_guest *g, uint16_t backend)
 static void free_guest(struct fair_guest *g)
 {
 	ck_assert_ptr_null(check_dev_violation(g->disk));
+	journal_close(&g->journal);
 	sim_guest_free(g->guest);
 	g->disk->ops->close(g->disk);
 }
@@ -277,14 +281,16 @@ void fair_down(void)
 double fair_ask(enum fair_side side)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const struct timeval limit = { .tv_sec = ANSWER_LIMIT };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	double begun = now_us();
 	char answer[200];
 
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/control", fair.side[side].run_dir);
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
 	ck_assert_int_eq(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	ck_assert_int_gt(dprintf(fd, "{\"cmd\":\"ping\"}\n"), 0);
-	ck_assert_int_gt(read(fd, answer, sizeof(answer)), 0);
+	ck_assert_msg(read(fd, answer, sizeof(answer)) > 0, "the daemon does not answer");
 	close(fd);
 	return (now_us() - begun) / 1e3;
 }

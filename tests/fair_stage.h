@@ -21,6 +21,7 @@ struct fair_guest {
 	uint16_t domid;
 	struct sim_guest *guest;
 	struct xdev *disk;
+	struct journal journal; /* to look at what its first worker counts, without asking anybody */
 };
 
 struct fair_daemon {

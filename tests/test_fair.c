@@ -6,6 +6,7 @@
  * keeper. What it takes of the processors goes to both victims alike, and is in the first ratio.
  *
  *   FAIR_PAIRS=30 FAIR_MS=500 ./test_fair    more pairs of windows, of so many ms
+ *   CK_RUN_CASE=stalled ./test_fair          one storm alone; main() has the names
  */
 #include "check_main.h"
 #include "fair_stage.h"
@@ -27,10 +28,19 @@
 #define MEMORY 1024 /* KiB more than before it stormed; a worker is allowed 64 MiB */
 #define ANSWER_MS 10000.0
 
+struct kind {
+	const char *name;
+	void (*step)(uint64_t i);
+	/* In the storm's thread, in no window; NULL: there is nothing to do. */
+	void (*begin)(void);
+	void (*end)(void);
+};
+
 static struct {
 	pthread_t thread;
-	void (*step)(uint64_t i);
-	_Atomic bool on, stop;
+	const struct kind *kind;
+	_Atomic bool on, stop; /* what is wanted */
+	_Atomic bool raging;   /* what came of it */
 	_Atomic uint64_t steps;
 } storm;
 
@@ -84,35 +94,147 @@ static void mailbox(uint64_t i)
 	sim_evtchn_send(fair.machine, neighbour()->domid, sim_guest_ctrl_port(g));
 }
 
-/* A full ring, a device that does not answer, and a guest that says again and again that there is more. */
-static void stalled(uint64_t i)
+/* -- a device that stalls, with all in the ring that it can hold -- */
+
+static struct {
+	struct sim_blk_req *req[XVS_QUEUE_SIZE_MAX + 1]; /* and the one that is refused */
+	unsigned int n;
+	struct sim_sg sg[4]; /* all read to the same place */
+	unsigned int pieces;
+	uint16_t used;
+} stuck;
+
+static struct session_stats *stats(void)
+{
+	return &neighbour()->journal.data->stats;
+}
+
+static uint16_t used_index(void)
+{
+	return __atomic_load_n(&sim_guest_ring(neighbour()->guest, 0)->used->idx, __ATOMIC_ACQUIRE);
+}
+
+/* The i-th look was in vain. What a broken device owes never comes. */
+static void wait_on(int i)
+{
+	ck_assert_uint_eq(atomic_load(&stats()->broken), 0);
+	ck_assert_int_lt(i, 60000);
+	usleep(1000);
+}
+
+/* It has begun when all that the ring can hold is with the device, and does not come back. */
+static void stall(void)
 {
 	struct fair_guest *n = neighbour();
-	static bool full;
-	struct sim_sg sg[4];
-	unsigned int pieces;
-	int err;
+	int err = 0;
 
-	if (!full) {
-		check_dev_pause(n->disk, true);
-		while (!sim_sg_alloc(n->guest, 4096, 4096, 4, sg, &pieces) &&
-		       sim_blk_submit(n->guest, 0, VIRTIO_BLK_T_IN, 0, sg, pieces, &err))
-			;
-		full = true;
+	if (!stuck.pieces)
+		ck_assert_int_eq(sim_sg_alloc(n->guest, 4096, 4096, 4, stuck.sg, &stuck.pieces), 0);
+	check_dev_pause(n->disk, true);
+	stuck.used = used_index();
+	for (stuck.n = 0; !err; stuck.n += !err)
+		stuck.req[stuck.n] = sim_blk_submit(n->guest, 0, VIRTIO_BLK_T_IN, 0, stuck.sg,
+						    stuck.pieces, &err);
+	ck_assert_int_eq(err, -ENOSPC);
+	ck_assert_uint_eq(stuck.n, sim_guest_ring(n->guest, 0)->size);
+	sim_guest_kick(n->guest, 0);
+	for (int i = 0; atomic_load(&stats()->inflight) != stuck.n; i++)
+		wait_on(i);
+}
+
+/* Nothing came back meanwhile, and all does now: quiet is quiet, and each storm begins the same. */
+static void flow(void)
+{
+	struct fair_guest *n = neighbour();
+
+	ck_assert_uint_eq(atomic_load(&stats()->inflight), stuck.n);
+	ck_assert_uint_eq(used_index(), stuck.used);
+	check_dev_pause(n->disk, false);
+	for (unsigned int i = 0; i < stuck.n; i++)
+		ck_assert_int_eq(sim_blk_wait(n->guest, 0, stuck.req[i]), 0);
+}
+
+/* The ring stays as it is, and the guest says again and again that there is more. */
+static void stalled(uint64_t i)
+{
+	(void)i;
+	sim_guest_kick(neighbour()->guest, 0);
+}
+
+/* -- a guest that takes nothing back -- */
+
+static unsigned int rounds;
+
+/* A buffer of one byte for each head, as little as a request can be. */
+static void prepare(void)
+{
+	struct fair_guest *n = neighbour();
+	struct sim_ring *r = sim_guest_ring(n->guest, 0);
+	uint32_t ref, refs;
+	uint64_t daddr;
+	pfn_t pfn;
+
+	if (rounds)
+		return;
+	ck_assert_int_eq(sim_pages_alloc(fair.machine, n->domid, 1, &pfn), 0);
+	ck_assert_int_eq(sim_guest_expose(n->guest, pfn.n << XVS_FRAME_SHIFT, XVS_FRAME_SIZE, false,
+					  &daddr, &ref, &refs), 0);
+	for (unsigned int i = 0; i < r->size; i++)
+		r->desc[i] = (struct vring_desc){ daddr + i, 1, VRING_DESC_F_WRITE, 0 };
+}
+
+/*
+ * All heads again, as soon as all may be used again. So much it has to know, or its device breaks and
+ * the storm is over; it looks at no element.
+ */
+static void ignored(uint64_t i)
+{
+	struct fair_guest *n = neighbour();
+	struct sim_ring *r = sim_guest_ring(n->guest, 0);
+
+	(void)i;
+	if (used_index() == r->avail->idx) {
+		for (unsigned int head = 0; head < r->size; head++)
+			sim_guest_push(n->guest, 0, (uint16_t)head);
+		rounds++;
 	}
-	if (i % 16 == 0)
-		sim_guest_kick(n->guest, 0);
+	sim_guest_kick(n->guest, 0);
+}
+
+static void settle(void)
+{
+	struct sim_ring *r = sim_guest_ring(neighbour()->guest, 0);
+
+	for (int i = 0; used_index() != r->avail->idx; i++)
+		wait_on(i);
+}
+
+/* -- the weather -- */
+
+static void change(bool on)
+{
+	void (*what)(void) = on ? storm.kind->begin : storm.kind->end;
+
+	if (what)
+		what();
+	atomic_store(&storm.raging, on);
 }
 
 static void *rage(void *arg)
 {
 	(void)arg;
 	while (!atomic_load(&storm.stop)) {
-		if (atomic_load(&storm.on))
-			storm.step(atomic_fetch_add(&storm.steps, 1));
+		bool on = atomic_load(&storm.on);
+
+		if (on != atomic_load(&storm.raging))
+			change(on);
+		else if (on)
+			storm.kind->step(atomic_fetch_add(&storm.steps, 1));
 		else
 			usleep(200);
 	}
+	if (atomic_load(&storm.raging))
+		change(false);
 	return NULL;
 }
 
@@ -131,6 +253,10 @@ static void window(bool stormy, struct fair_window w[SIDES], double *asked)
 
 	memset(w, 0, SIDES * sizeof(*w));
 	atomic_store(&storm.on, stormy);
+	for (int i = 0; atomic_load(&storm.raging) != stormy; i++) {
+		ck_assert_int_lt(i, 120000);
+		usleep(1000);
+	}
 	usleep(ms * 250u); /* the change itself is in no window */
 	fair_count(&w[STORMED], &w[SPARED]);
 	usleep(ms * 1000u);
@@ -166,7 +292,7 @@ static double ratio(uint64_t a, uint64_t b)
 	return (double)a / (double)(b ? b : 1);
 }
 
-static void weather(const char *name, void (*step)(uint64_t i))
+static void weather(const struct kind *kind)
 {
 	static struct fair_window quiet[SIDES], stormy[SIDES];
 	static double kept[PAIRS_MAX], plain[PAIRS_MAX], later[PAIRS_MAX];
@@ -176,7 +302,7 @@ static void weather(const char *name, void (*step)(uint64_t i))
 	double asked = 0, throughput, p99;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	storm.step = step;
+	storm.kind = kind;
 	ck_assert_int_eq(pthread_create(&storm.thread, NULL, rage, NULL), 0);
 	fair_begin();
 	for (unsigned int i = 0; i < pairs; i++) {
@@ -195,7 +321,7 @@ static void weather(const char *name, void (*step)(uint64_t i))
 	p99 = middle(later, pairs);
 	printf("%s: %u pairs, %llu steps of the storm; throughput %.2f of the victim beside it (%.2f of its "
 	       "own when quiet), 99th percentile %.2f; daemon answers within %.1f ms, %+ld KiB\n",
-	       name, pairs, (unsigned long long)atomic_load(&storm.steps), throughput,
+	       kind->name, pairs, (unsigned long long)atomic_load(&storm.steps), throughput,
 	       middle(plain, pairs), p99, asked, memory);
 	ck_assert_uint_gt(atomic_load(&storm.steps), 100);
 	ck_assert_msg(throughput >= (strictly ? KEEP : KEEP_ROUGHLY), "throughput %.2f", throughput);
@@ -206,47 +332,70 @@ static void weather(const char *name, void (*step)(uint64_t i))
 
 START_TEST(hazard_38_fair_beside_events)
 {
-	weather("events", events);
+	weather(&(struct kind){ "events", events, NULL, NULL });
 }
 END_TEST
 
 START_TEST(hazard_27_38_fair_beside_watches)
 {
-	weather("watches", watches);
+	weather(&(struct kind){ "watches", watches, NULL, NULL });
 }
 END_TEST
 
 START_TEST(hazard_26_38_fair_beside_flapping_states)
 {
-	weather("flapping states", flapping);
+	weather(&(struct kind){ "flapping states", flapping, NULL, NULL });
 }
 END_TEST
 
 START_TEST(hazard_38_39_fair_beside_a_full_mailbox)
 {
-	weather("mailbox", mailbox);
+	weather(&(struct kind){ "mailbox", mailbox, NULL, NULL });
 }
 END_TEST
 
 START_TEST(hazard_38_39_fair_beside_a_stalled_ring)
 {
-	weather("stalled ring", stalled);
-	check_dev_pause(neighbour()->disk, false);
+	uint64_t woken = atomic_load(&stats()->guest_kicks);
+
+	weather(&(struct kind){ "stalled ring", stalled, stall, flow });
+	/* Once for the requests, and then for nothing. */
+	woken = atomic_load(&stats()->guest_kicks) - woken;
+	ck_assert_uint_ge(woken, 2 * number("FAIR_PAIRS", PAIRS, PAIRS_MAX));
+	ck_assert_uint_eq(atomic_load(&stats()->broken), 0);
+}
+END_TEST
+
+START_TEST(hazard_38_39_fair_beside_a_used_ring_nobody_reads)
+{
+	weather(&(struct kind){ "used ring", ignored, prepare, settle });
+	ck_assert_uint_gt(rounds, 1); /* so it was written over */
+	ck_assert_uint_eq(atomic_load(&stats()->broken), 0);
 }
 END_TEST
 
 int main(void)
 {
+	static const struct {
+		const char *name;
+		const TTest *const *test;
+	} cases[] = {
+		{ "events", &hazard_38_fair_beside_events },
+		{ "watches", &hazard_27_38_fair_beside_watches },
+		{ "flapping", &hazard_26_38_fair_beside_flapping_states },
+		{ "mailbox", &hazard_38_39_fair_beside_a_full_mailbox },
+		{ "stalled", &hazard_38_39_fair_beside_a_stalled_ring },
+		{ "ignored", &hazard_38_39_fair_beside_a_used_ring_nobody_reads },
+	};
 	Suite *suite = suite_create("fairness");
-	TCase *tc = tcase_create("fair");
 
-	tcase_set_timeout(tc, 3600);
-	tcase_add_checked_fixture(tc, fair_up, fair_down);
-	tcase_add_test(tc, hazard_38_fair_beside_events);
-	tcase_add_test(tc, hazard_27_38_fair_beside_watches);
-	tcase_add_test(tc, hazard_26_38_fair_beside_flapping_states);
-	tcase_add_test(tc, hazard_38_39_fair_beside_a_full_mailbox);
-	tcase_add_test(tc, hazard_38_39_fair_beside_a_stalled_ring);
-	suite_add_tcase(suite, tc);
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		TCase *tc = tcase_create(cases[i].name);
+
+		tcase_set_timeout(tc, 3600);
+		tcase_add_checked_fixture(tc, fair_up, fair_down);
+		tcase_add_test(tc, *cases[i].test);
+		suite_add_tcase(suite, tc);
+	}
 	return check_main(suite);
 }
