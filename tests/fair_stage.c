@@ -396,10 +396,15 @@ void fair_begin(void)
 
 void fair_count(struct fair_window *stormed, struct fair_window *spared)
 {
-	struct fair_window *w[SIDES] = { stormed, spared };
+	struct fair_window *w[SIDES] = { stormed, spared }, *old;
 
-	for (unsigned int i = 0; i < SIDES; i++)
-		atomic_store(&reader[i].window, w[i]);
+	for (unsigned int i = 0; i < SIDES; i++) {
+		if (w[i])
+			w[i]->begun = now_us();
+		old = atomic_exchange(&reader[i].window, w[i]);
+		if (old)
+			old->took = now_us() - old->begun;
+	}
 	for (unsigned int i = 0; i < SIDES; i++)
 		while (atomic_load(&reader[i].busy))
 			usleep(100);

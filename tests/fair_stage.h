@@ -51,6 +51,7 @@ long fair_memory(enum fair_side side);
 #define FAIR_SAMPLES 20000
 struct fair_window {
 	uint64_t requests;
+	double begun, took; /* us */
 	unsigned int n;
 	float us[FAIR_SAMPLES]; /* from submission to completion */
 };

@@ -287,9 +287,10 @@ static double middle(double *v, unsigned int n)
 	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-static double ratio(uint64_t a, uint64_t b)
+/* By time: a window that waited for its requests is longer than another. */
+static double ratio(const struct fair_window *a, const struct fair_window *b)
 {
-	return (double)a / (double)(b ? b : 1);
+	return (double)a->requests / a->took / ((double)b->requests / b->took);
 }
 
 static void weather(const struct kind *kind)
@@ -308,8 +309,8 @@ static void weather(const struct kind *kind)
 	for (unsigned int i = 0; i < pairs; i++) {
 		window(i & 1, i & 1 ? stormy : quiet, &asked);
 		window(!(i & 1), i & 1 ? quiet : stormy, &asked);
-		plain[i] = ratio(stormy[STORMED].requests, quiet[STORMED].requests);
-		kept[i] = plain[i] / ratio(stormy[SPARED].requests, quiet[SPARED].requests);
+		plain[i] = ratio(&stormy[STORMED], &quiet[STORMED]);
+		kept[i] = plain[i] / ratio(&stormy[SPARED], &quiet[SPARED]);
 		later[i] = fair_p99(&stormy[STORMED]) / fair_p99(&quiet[STORMED]) /
 			   (fair_p99(&stormy[SPARED]) / fair_p99(&quiet[SPARED]));
 	}
