@@ -30,7 +30,7 @@ libfuzzed_a_SOURCES = \
 	shim/mem/kept.c shim/mem/p2m_cache.c shim/mem/p2m_pins.c shim/mem/pins.c shim/policy/policy.c \
 	shim/policy/print.c shim/policy/rules.c shim/policy/types.c \
 	shim/ring/chain.c shim/ring/shadow.c shim/session/gather.c shim/session/harvest.c \
-	shim/session/keep.c shim/session/p2m.c shim/session/queue.c shim/session/requests.c \
+	shim/session/keep.c shim/session/p2m.c shim/session/queue.c shim/session/requests.c shim/session/session.c \
 	shim/session/submit.c shim/session/translate.c shim/util/log.c tests/fuzz/racing/util/shared.h
 libfuzzed_a_CPPFLAGS = $(fuzz_flags)
 libfuzzed_a_CFLAGS = $(AM_CFLAGS) $(FUZZ_STEP_CFLAGS)
@@ -103,7 +103,7 @@ fuzz_front_LDFLAGS = $(fuzz_link)
 tests/fuzz/fuzz_front-front.$(OBJEXT): tests/fuzz/kernel/made
 
 kernel_headers = linux/ctype.h linux/delay.h linux/device.h linux/dma-direction.h \
-	linux/interrupt.h linux/module.h linux/moduleparam.h linux/mutex.h linux/slab.h \
+	linux/interrupt.h linux/module.h linux/moduleparam.h linux/mutex.h linux/rcupdate.h linux/slab.h \
 	linux/spinlock.h linux/string.h linux/version.h linux/virtio.h linux/wait.h \
 	linux/workqueue.h xen/events.h xen/grant_table.h xen/page.h xen/xen.h xen/xenbus.h
 tests/fuzz/kernel/made: $(top_srcdir)/tests/fuzz/local.mk

@@ -5,14 +5,14 @@
  * thread. It is made once; between two inputs everything is given back and the books are compared,
  * so an input costs no process and no machine.
  *
- * session.c is part of this file, since what it does in one turn has no name outside of it.
+ * loop.c is part of this file, since what it does in one turn has no name outside of it.
  */
 #ifndef XVS_TESTS_FUZZ_WORLD_H
 #define XVS_TESTS_FUZZ_WORLD_H
 
 #include "fuzz.h"
 
-#include "session/session.c"
+#include "session/loop.c"
 
 #include "dev/check.h"
 #include "hv/sim_priv.h"
