@@ -352,6 +352,34 @@ START_TEST(hazard_29_leftover_of_another_domain)
 }
 END_TEST
 
+/* The keeper hears of the end when another domain has the number, and does not take it for the old
+ * one. There is no worker, whose mapping would keep the number from being free. */
+START_TEST(hazard_29_number_reused_unheard)
+{
+	stage_attach();
+	stage_io(5);
+	ck_assert_int_eq(sim_guest_reset(stage.guest), 0);
+	ck_assert_int_eq(sim_guest_goodbye(stage.guest, 0), 0);
+	STAGE_WAIT(3000, STATE_IS("closed"));
+	kill(stage.keeper, SIGSTOP);
+	ck_assert_int_eq(sim_domain_kill(stage.machine, 1), 0);
+	stage.hv->ops->store_rm(stage.hv, 0, "/local/domain/1");
+	sim_guest_free(stage.guest);
+	stage.guest = NULL;
+	ck_assert_int_eq(sim_domain_add(stage.machine, 1, 4000, false), 0);
+	node_put(stage.hv, 0, "/local/domain/1", "name", "guest");
+	node_put(stage.hv, 0, "/local/domain/1", "vm", "/vm/second");
+	kill(stage.keeper, SIGCONT);
+	STAGE_WAIT(5000, stage_devices() == 0);
+	all_is_gone();
+	stage_new_guest();
+	stage_attach();
+	stage_io(5);
+	stage_detach();
+	all_is_gone();
+}
+END_TEST
+
 START_TEST(hazard_31_guest_dies)
 {
 	struct sim_audit audit;
@@ -623,6 +651,7 @@ int main(void)
 	tcase_add_test(life, hazard_48_keeper_killed);
 	tcase_add_test(life, hazard_48_keeper_killed_anywhere);
 	tcase_add_test(life, hazard_29_leftover_of_another_domain);
+	tcase_add_test(life, hazard_29_number_reused_unheard);
 	tcase_add_test(life, hazard_31_guest_dies);
 	tcase_add_test(life, hazard_35_reset_not_confirmed);
 	tcase_add_test(life, hazard_30_detach_twice_and_force);

@@ -269,6 +269,25 @@ static bool take_token(struct kdev *d)
 	return false;
 }
 
+/*
+ * Its end may be heard of when another domain has the number: without a worker nothing keeps that
+ * from being free (hazard 29). One that had no identity when the device was opened cannot be told
+ * from another. 0, or what the store said.
+ */
+static int look_at_domain(struct kdev *d)
+{
+	char identity[sizeof(d->identity)];
+	int rc = 0;
+
+	if (keeper_domain_gone(d->keeper, d->domid)) {
+		d->domain_gone = true;
+	} else if (d->identity[0] && !d->domain_gone) {
+		rc = kdev_domain_identity(d->keeper->hv, d->domid, identity, sizeof(identity));
+		d->domain_gone = !rc && strcmp(identity, d->identity);
+	}
+	return rc;
+}
+
 void kdev_evaluate(struct kdev *d)
 {
 	bool be_gone;
@@ -277,13 +296,13 @@ void kdev_evaluate(struct kdev *d)
 	d->dirty = false;
 	if (d->state == KD_GONE || !take_token(d))
 		return;
-	if (keeper_domain_gone(d->keeper, d->domid))
-		d->domain_gone = true;
+	rc = look_at_domain(d);
 	if (d->domain_gone) {
 		kdev_want(d, GOAL_REMOVE);
 		return;
 	}
-	rc = look(d, &be_gone);
+	if (!rc)
+		rc = look(d, &be_gone);
 	if (rc) {
 		kdev_store_refused(d, rc);
 		return;
