@@ -344,8 +344,11 @@ START_TEST(hazard_29_leftover_of_another_domain)
 	stage_attach();
 	stage_io(5);
 	stage_kill_keeper();
-	/* Same number, another domain. */
-	node_put(stage.hv, 0, "/local/domain/1", "vm", "/vm/second");
+	/* Same number, another domain; or the same guest, made anew. */
+	if (_i)
+		stage.hv->ops->store_rm(stage.hv, 0, FE);
+	else
+		node_put(stage.hv, 0, "/local/domain/1", "vm", "/vm/second");
 	stage_start_keeper();
 	STAGE_WAIT(3000, stage_devices() == 0);
 	all_is_gone();
@@ -650,7 +653,7 @@ int main(void)
 	tcase_add_test(life, keeper_stopped_and_started);
 	tcase_add_test(life, hazard_48_keeper_killed);
 	tcase_add_test(life, hazard_48_keeper_killed_anywhere);
-	tcase_add_test(life, hazard_29_leftover_of_another_domain);
+	tcase_add_loop_test(life, hazard_29_leftover_of_another_domain, 0, 2);
 	tcase_add_test(life, hazard_29_number_reused_unheard);
 	tcase_add_test(life, hazard_31_guest_dies);
 	tcase_add_test(life, hazard_35_reset_not_confirmed);

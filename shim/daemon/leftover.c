@@ -197,7 +197,12 @@ static int still_wanted(struct kdev *d)
 	rc = node_get(hv, d->be, XVS_KEY_SOURCE, source);
 	if (rc)
 		return rc == -ENOENT || rc == -EMSGSIZE ? 0 : rc;
-	return !strcmp(source, d->src.text);
+	if (strcmp(source, d->src.text))
+		return 0;
+	/* A guest may be made anew with the identity that its configuration says, and its number. Its
+	 * directory ended with the domain that had it. */
+	rc = node_get(hv, d->fe, "backend", source);
+	return rc == -ENOENT ? 0 : rc && rc != -EMSGSIZE ? rc : 1;
 }
 
 /* What a front end writes may be anything. */
