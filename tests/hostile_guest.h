@@ -111,6 +111,7 @@ void hg_breaks(struct hg *g, unsigned int number, uint16_t head, const char *rea
 
 void hg_rings(struct hg *g);  /* hostile_guest_ring.c: hazards 1 to 14 */
 void hg_grants(struct hg *g); /* 16 to 21 */
+void hg_version(struct hg *g); /* hostile_guest_version.c: of these 19, in part */
 void hg_store(struct hg *g);  /* hostile_guest_store.c: 25 to 28 */
 void hg_floods(struct hg *g); /* 38 to 40 */
 

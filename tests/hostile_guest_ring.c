@@ -421,6 +421,7 @@ void hg_grants(struct hg *g)
 	hg_breaks(g, 18, 0, "read-only under a device-writable");
 	hg_step(g, 18, "hazard", "page granted read-only under a device-writable descriptor");
 	revoked(g);
+	hg_version(g);
 	hg_step(g, 21, "pins", "0");
 	hg_step(g, 21, "hazard", "pages mapped for both directions at once, and unmapped as they were");
 }

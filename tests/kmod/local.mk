@@ -2,9 +2,9 @@
 # Fragment of the top-level Makefile.am: kernel modules for guests of the rig, which have no
 # compiler. Built from a copy, as shim/frontend/local.mk says.
 
-test_kmods = bad_page
+test_kmods = bad_page table_version
 test_kmod_sources = tests/kmod/Kbuild $(test_kmods:%=tests/kmod/%.c)
-EXTRA_DIST += tests/kmod/Kbuild tests/kmod/bad_page.c
+EXTRA_DIST += tests/kmod/Kbuild tests/kmod/bad_page.c tests/kmod/table_version.c
 
 if WITH_KERNEL_DIR
 install-rig: install-test-kmods

@@ -11,6 +11,7 @@ now() { date +%s%N | cut -c1-13; }
 descriptors() { find "/proc/$pid/fd" -mindepth 1 | wc -l; }
 memory() { awk '/^Private_Dirty/ { print $2 }' "/proc/$pid/smaps_rollup"; }
 count() { echo "$(rig-grants "$domid") $(descriptors)"; }
+pins() { rig-grants "$domid" | cut -d' ' -f2; }
 device() { xvshim status "$1" --json | jq -r ".devices[0]$2"; }
 progress() { device victim .counters.completions; }
 fail() {
@@ -79,7 +80,9 @@ look() {
 	baseline) broken=$(device guest .counters.broken) ;;
 	refused) rig-until 20 is_refused || fail "not refused because '$text'" ;;
 	inflight) rig-until 20 is_in_flight || fail "nothing is in flight" ;;
-	pins) [ "$(rig-grants "$domid" | cut -d' ' -f2)" = "$text" ] || fail "pages are still mapped" ;;
+	pins) [ "$(pins)" = "$text" ] || fail "pages are still mapped" ;;
+	note) noted=$(pins) && [ "$noted" -gt 0 ] || fail "nothing is mapped" ;;
+	noted) [ "$(pins)" = "$noted" ] || fail "Xen counts other pages than before: $(pins), not $noted" ;;
 	throttle) slow_down "$text" ;;
 	calm) calm ;;
 	hazard) hazard ;;

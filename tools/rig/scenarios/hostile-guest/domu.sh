@@ -22,9 +22,11 @@ fi
 echo 'blacklist xvshim_front' >/etc/modprobe.d/hostile.conf # or udev loads it again
 rmmod xvshim_front
 modprobe -a xen-gntalloc xen-evtchn
+insmod /usr/libexec/xvshim/table_version.ko
 rig-signal ready
 rig-wait go 300 >/dev/null
 rig-until 60 xenstore-exists device/virtio-xenbus/0/backend
 
-/usr/libexec/xvshim/hostile_guest data/rig/s
+# shellcheck disable=SC2086
+/usr/libexec/xvshim/hostile_guest data/rig/s ${PART:-}
 rig-signal over
