@@ -121,6 +121,15 @@ void backend_state(enum xenbus_state state)
 	kernel_run_work();
 }
 
+/* As xenbus does: what the store says of the other end is read before the driver is asked. */
+int device_reprobe(struct device *dev)
+{
+	(void)dev;
+	kernel_driver->remove(&xbdev);
+	xbdev.otherend = kernel.nodes ? "backend" : NULL;
+	return kernel.nodes ? kernel_driver->probe(&xbdev, kernel_driver->ids) : -ENODEV;
+}
+
 void power_up(void)
 {
 	kernel_start();

@@ -465,6 +465,24 @@ char *xenbus_read(int t, const char *dir, const char *node, unsigned int *len)
 				ERR_PTR(-ENOENT);
 }
 
+int register_xenbus_watch(struct xenbus_watch *watch)
+{
+	if (kernel_fails())
+		return -ENOMEM;
+	if (kernel.watch)
+		kernel_bug("a second watch");
+	kernel.watch = watch;
+	watch->callback(watch, watch->node, "");
+	return 0;
+}
+
+void unregister_xenbus_watch(struct xenbus_watch *watch)
+{
+	if (kernel.watch != watch)
+		kernel_bug("a watch that is not there");
+	kernel.watch = NULL;
+}
+
 int xenbus_register_frontend(struct xenbus_driver *driver)
 {
 	if (kernel_fails())
@@ -533,7 +551,7 @@ void virtio_config_changed(struct virtio_device *vdev)
 }
 
 /* What the core and a driver with one queue do, in their order. */
-int register_virtio_device(struct virtio_device *vdev)
+static int start_driver(struct virtio_device *vdev, bool first)
 {
 	const struct virtio_config_ops *ops = vdev->config;
 	static const char *const names[] = { "queue" };
@@ -542,27 +560,61 @@ int register_virtio_device(struct virtio_device *vdev)
 	u8 status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
 	int ret;
 
+	ops->reset(vdev);
+	ops->set_status(vdev, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+	ops->set_status(vdev, status);
+	if (first)
+		vdev->features = ops->get_features(vdev);
+	ret = ops->finalize_features(vdev);
+	if (ret)
+		return ret;
+	status |= VIRTIO_CONFIG_S_FEATURES_OK;
+	ops->set_status(vdev, status);
+	if (!(ops->get_status(vdev) & VIRTIO_CONFIG_S_FEATURES_OK))
+		return -ENODEV;
+	ret = ops->find_vqs(vdev, 1, vqs, callbacks, names, NULL, NULL);
+	if (ret)
+		return ret;
+	ops->set_status(vdev, status | VIRTIO_CONFIG_S_DRIVER_OK);
+	kernel.through = !vqs[0]->broken;
+	return 0;
+}
+
+int register_virtio_device(struct virtio_device *vdev)
+{
 	vdev->dev.count = 1;
 	vdev->vqs = (struct list_head){ &vdev->vqs, &vdev->vqs };
 	if (kernel_fails())
 		return -ENOMEM;
-	ops->reset(vdev);
-	ops->set_status(vdev, VIRTIO_CONFIG_S_ACKNOWLEDGE);
-	ops->set_status(vdev, status);
-	vdev->features = ops->get_features(vdev);
-	ret = ops->finalize_features(vdev);
-	if (ret)
-		return 0; /* without a driver then */
-	status |= VIRTIO_CONFIG_S_FEATURES_OK;
-	ops->set_status(vdev, status);
-	if (ops->get_status(vdev) & VIRTIO_CONFIG_S_FEATURES_OK &&
-	    !ops->find_vqs(vdev, 1, vqs, callbacks, names, NULL, NULL))
-		ops->set_status(vdev, status | VIRTIO_CONFIG_S_DRIVER_OK);
+	start_driver(vdev, true); /* without a driver, if it does not want it */
 	return 0;
+}
+
+/* Linux's drivers free what belongs to their queues here, and do so again if they are removed before
+ * they have been restored. */
+int virtio_device_freeze(struct virtio_device *vdev)
+{
+	if (vdev->frozen)
+		kernel_bug("a driver was frozen twice");
+	vdev->config->reset(vdev);
+	vdev->config->del_vqs(vdev);
+	vdev->frozen = true;
+	return 0;
+}
+
+int virtio_device_restore(struct virtio_device *vdev)
+{
+	int ret = start_driver(vdev, false);
+
+	if (!ret)
+		vdev->frozen = false;
+	return ret;
 }
 
 void unregister_virtio_device(struct virtio_device *vdev)
 {
+	if (vdev->frozen)
+		kernel_bug("a frozen driver was removed");
 	vdev->config->reset(vdev);
 	vdev->config->del_vqs(vdev);
 	put_device(&vdev->dev);

@@ -31,6 +31,7 @@ typedef unsigned int gfp_t;
 #define KERNEL_VERSION(a, b, c) ((a) << 16 | (b) << 8 | (c))
 #define LINUX_VERSION_CODE KERNEL_VERSION(6, 1, 0)
 #define CONFIG_DMA_OPS 1
+#define CONFIG_PM_SLEEP 1
 #define __init
 #define __exit
 #define __printf(a, b) __attribute__((format(printf, a, b)))
@@ -86,6 +87,9 @@ struct kernel {
 	unsigned int closed; /* times the front end said it is */
 	const char *refusal; /* what the back end wrote as its error; NULL: nothing */
 	bool used; /* there is a used element */
+	bool nodes; /* the store has the device's */
+	bool through; /* a driver that was restored has queues that take requests */
+	struct xenbus_watch *watch;
 	unsigned int fail_in; /* the nth call from now that can fail does; 0: none */
 	/* The back end hears an event; time goes by while somebody waits. */
 	void (*notified)(int irq);
@@ -163,6 +167,7 @@ void kernel_unlock(int *held);
 #define clear_bit(n, p) __clear_bit((unsigned int)(n), p)
 bool kernel_test_and_set(unsigned int n, unsigned long *p);
 #define test_and_set_bit(n, p) kernel_test_and_set((unsigned int)(n), p)
+#define set_bit(n, p) ((void)test_and_set_bit(n, p))
 void bitmap_set(unsigned long *p, unsigned int at, unsigned int n);
 void bitmap_clear(unsigned long *p, unsigned int at, unsigned int n);
 unsigned long bitmap_find_next_zero_area(unsigned long *p, unsigned long size, unsigned long from,
@@ -299,6 +304,7 @@ struct device_dma_parameters {
 struct dev_pm_ops {
 	int (*freeze)(struct device *);
 	int (*thaw)(struct device *);
+	int (*restore)(struct device *);
 };
 struct device_type {
 	const char *name;
@@ -322,6 +328,9 @@ struct device {
 #define dev_err(d, ...) ((void)(d), kernel_log(__VA_ARGS__))
 #define dev_info(d, ...) ((void)(d), kernel_log(__VA_ARGS__))
 #define dev_warn_ratelimited(d, ...) ((void)(d), kernel_log(__VA_ARGS__))
+#define device_lock(d) ((void)(d))
+#define device_unlock(d) ((void)(d))
+int device_reprobe(struct device *dev);
 void get_device(struct device *dev);
 void put_device(struct device *dev);
 
@@ -381,6 +390,7 @@ struct virtio_device {
 	const struct virtio_config_ops *config;
 	struct list_head vqs;
 	u64 features;
+	bool frozen; /* its driver */
 };
 #define dev_to_virtio(d) container_of(d, struct virtio_device, dev)
 #define __virtio_clear_bit(v, n) ((v)->features &= ~BIT_ULL(n))
@@ -400,6 +410,8 @@ void vring_del_virtqueue(struct virtqueue *vq);
 irqreturn_t vring_interrupt(int irq, void *vq);
 void virtio_break_device(struct virtio_device *vdev);
 void virtio_config_changed(struct virtio_device *vdev);
+int virtio_device_freeze(struct virtio_device *vdev);
+int virtio_device_restore(struct virtio_device *vdev);
 int register_virtio_device(struct virtio_device *vdev);
 void unregister_virtio_device(struct virtio_device *vdev);
 
@@ -433,6 +445,13 @@ struct xenbus_driver {
 	bool not_essential;
 };
 extern const struct xenbus_driver *kernel_driver; /* registered */
+struct xenbus_watch {
+	const char *node;
+	void (*callback)(struct xenbus_watch *, const char *path, const char *token);
+};
+int register_xenbus_watch(struct xenbus_watch *watch);
+void unregister_xenbus_watch(struct xenbus_watch *watch);
+#define xenbus_exists(t, dir, node) ((void)(dir), kernel.nodes)
 #define XBT_NIL 0
 #define xen_domain() true
 #define xenbus_read_driver_state(path) ((void)(path), (enum xenbus_state)kernel.state)

@@ -411,6 +411,145 @@ START_TEST(hazard_47_no_answer)
 }
 END_TEST
 
+/* -- 24: save and restore -- */
+
+/* The domain stands still: what Linux does to the virtio device, and then to the front end. */
+static void save(void)
+{
+	struct device *dev = &front()->vd->vdev.dev;
+
+	ck_assert_int_eq(dev->type->pm->freeze(dev), 0);
+}
+
+static void save_called_off(void)
+{
+	struct device *dev = &front()->vd->vdev.dev;
+
+	ck_assert_int_eq(dev->type->pm->thaw(dev), 0);
+}
+
+static void restored(bool backend)
+{
+	struct device *dev = &front()->vd->vdev.dev;
+
+	xbdev.otherend = backend ? "backend" : NULL;
+	kernel.nodes = backend;
+	kernel.state = backend ? XenbusStateInitWait : XenbusStateUnknown;
+	if (backend) {
+		xbdev.state = XenbusStateInitialising;
+		ck_assert_int_eq(kernel_driver->resume(&xbdev), 0);
+	}
+	ck_assert_int_eq(dev->type->pm->restore(dev), 0);
+	kernel_run_work();
+}
+
+static void works(void)
+{
+	ck_assert_int_eq(front()->stage, XVS_LIVE);
+	ck_assert(!xvs_broken(front()));
+	ck_assert_uint_eq(front()->status, 15);
+	ck_assert(kernel.through && !the_queue()->broken);
+}
+
+START_TEST(hazard_24_saved_and_restored)
+{
+	probe();
+	connect_to_backend();
+	for (unsigned int i = 0; i < 3; i++) {
+		save();
+		ck_assert_ptr_null(the_queue());
+		save_called_off();
+		works();
+		save();
+		restored(true);
+		connect_to_backend();
+		works();
+	}
+	unload(0);
+}
+END_TEST
+
+/* Nobody attached it again. Its users are not left waiting, its driver is not removed as it is, and
+ * when somebody does attach it, it is there. */
+START_TEST(hazard_24_restored_without_a_back_end)
+{
+	probe();
+	connect_to_backend();
+	save();
+	if (_i) { /* the second time: there was one, for a moment */
+		restored(true);
+		save();
+	}
+	restored(false);
+	ck_assert(!kernel.through);
+	ck_assert_ptr_nonnull(strstr(kernel.log, "device broken"));
+	ck_assert_ptr_null(front()->vd);
+	ck_assert_int_eq(xbdev.state, XenbusStateClosed);
+	ck_assert_ptr_nonnull(kernel.watch);
+	kernel.nodes = true;
+	for (unsigned int i = 0; i < 3; i++)
+		kernel.watch->callback(kernel.watch, "", "");
+	ck_assert_uint_eq(kernel.work, 1);
+	kernel_run_work();
+	ck_assert_ptr_null(kernel.watch);
+	connect_to_backend();
+	works();
+	unload(0);
+}
+END_TEST
+
+START_TEST(hazard_24_removed_before_it_was_restored)
+{
+	probe();
+	connect_to_backend();
+	save();
+	if (_i == 1)
+		restored(true);
+	if (_i == 2) {
+		restored(true);
+		save();
+	}
+	kernel.through = true;
+	unload(0);
+	ck_assert(!kernel.through);
+}
+END_TEST
+
+/* The domain goes on, but nobody answers. */
+START_TEST(hazard_24_save_called_off_in_vain)
+{
+	struct device *dev;
+
+	probe();
+	connect_to_backend();
+	save();
+	mute = true;
+	dev = &front()->vd->vdev.dev;
+	ck_assert_int_ne(dev->type->pm->thaw(dev), 0);
+	ck_assert(xvs_broken(front()));
+	ck_assert(!kernel.through && the_queue()->broken);
+	unload(0);
+}
+END_TEST
+
+/* What there is now is none that the driver could go on with. */
+START_TEST(hazard_24_restored_as_another_device)
+{
+	probe();
+	connect_to_backend();
+	save();
+	front()->vd->vdev.id.device = 1;
+	restored(true);
+	backend_state(XenbusStateInitWait);
+	fill_control_page();
+	backend_state(XenbusStateConnected);
+	ck_assert(xvs_broken(front()));
+	ck_assert(!kernel.through && the_queue()->broken);
+	ck_assert(!the_queue()->notify(the_queue()));
+	unload(0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("hazards of the guest");
@@ -431,6 +570,11 @@ int main(void)
 	tcase_add_test(tc, hazard_47_closed_twice);
 	tcase_add_test(tc, hazard_47_initwait_told_twice);
 	tcase_add_test(tc, hazard_47_no_answer);
+	tcase_add_test(tc, hazard_24_saved_and_restored);
+	tcase_add_loop_test(tc, hazard_24_restored_without_a_back_end, 0, 2);
+	tcase_add_loop_test(tc, hazard_24_removed_before_it_was_restored, 0, 3);
+	tcase_add_test(tc, hazard_24_save_called_off_in_vain);
+	tcase_add_test(tc, hazard_24_restored_as_another_device);
 	suite_add_tcase(suite, tc);
 	return check_main(suite);
 }

@@ -271,6 +271,11 @@ int xvs_request(struct xvs_front *f, const struct xvs_request *req, u32 *status)
 {
 	int ret = -EIO;
 
+	if (test_bit(XVS_DEAD, &f->flags)) {
+		if (status)
+			*status = VIRTIO_CONFIG_S_FEATURES_OK;
+		return 0;
+	}
 	mutex_lock(&f->mailbox);
 	if (may_ask(f, req))
 		ret = ask(f, req, status);

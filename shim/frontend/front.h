@@ -163,6 +163,7 @@ enum xvs_flag {
 	XVS_MUTE,	 /* a request was not answered; nothing is sent */
 	XVS_GONE,	 /* the back end closed; nothing is sent */
 	XVS_NEEDS_RESET, /* the device asks for a reset, which clears this */
+	XVS_DEAD,	 /* nobody is asked: whatever a driver wants of the device succeeds */
 };
 
 struct xvs_queue_state {
@@ -186,6 +187,8 @@ struct xvs_front {
 	unsigned long flags;  /* enum xvs_flag */
 	struct work_struct state_work;
 	struct work_struct break_work;
+	struct xenbus_watch nodes; /* while there is no back end; node NULL: none */
+	bool again;		   /* it is to be probed again */
 
 	/* Control page and mailbox (control.c). */
 	struct xvs_control_page *ctrl;
@@ -212,7 +215,9 @@ struct xvs_front {
 	struct virtio_device *live; /* set once its lists and locks exist */
 	u8 status;		    /* as the driver set it */
 	bool armed;		    /* DRIVER_OK was asked for: callbacks may run */
-	bool restoring;		    /* frozen, to be restored at the next connect */
+	bool frozen;		    /* the driver gave its queues up and counts on others */
+	bool resumed;		    /* since then there was a back end in the store */
+	bool restoring;		    /* to be restored at the next connect */
 	struct xvs_queue_state queue[XVS_MAX_QUEUES];
 
 	u32 set_up; /* enum xvs_addressing, for which memory was set up */
@@ -247,12 +252,16 @@ void xvs_break(struct xvs_front *f, enum xvs_flag flag, const char *why);
 void xvs_break_work(struct work_struct *work);
 extern struct workqueue_struct *xvs_wq;
 
+/* xenbus.c: the domain was restored, and the store names no back end. */
+void xvs_orphaned(struct xvs_front *f);
+
 /* transport.c */
 
 int xvs_vdev_register(struct xvs_front *f);
 void xvs_vdev_unregister(struct xvs_front *f);
 void xvs_vdev_drain(void); /* waits until no device is left, whoever holds it */
 int xvs_vdev_restore(struct xvs_front *f);
+void xvs_vdev_abandon(struct xvs_front *f);
 
 /* queue.c */
 

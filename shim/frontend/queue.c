@@ -31,7 +31,7 @@ static bool queue_notify(struct virtqueue *vq)
 {
 	struct xvs_queue_state *q = vq->priv;
 
-	if (xvs_broken(q->front))
+	if (xvs_broken(q->front) || test_bit(XVS_DEAD, &q->front->flags))
 		return false; /* the core marks the queue broken */
 	notify_remote_via_irq(q->irq);
 	return true;
@@ -137,6 +137,8 @@ static struct virtqueue *queue_new(struct virtio_device *vdev, unsigned int inde
 	q->vq = vq;
 	snprintf(q->name, sizeof(q->name), "%s-%s", dev_name(&vdev->dev), info->name);
 	ret = queue_protect(f, vq);
+	if (!ret && test_bit(XVS_DEAD, &f->flags))
+		return vq; /* which nobody hears of */
 	if (!ret)
 		ret = queue_bind(q, &port);
 	if (!ret)

@@ -89,6 +89,9 @@ static void set_status(struct virtio_device *vdev, u8 status)
 	if (ret || !(answer & VIRTIO_CONFIG_S_FEATURES_OK))
 		status &= ~VIRTIO_CONFIG_S_FEATURES_OK;
 	f->status = status;
+	/* Before the driver lets requests through. */
+	if (test_bit(XVS_DEAD, &f->flags))
+		virtio_break_device(vdev);
 }
 
 /*
@@ -157,6 +160,32 @@ static const struct virtio_config_ops config_ops = {
 };
 
 #ifdef CONFIG_PM_SLEEP
+static int thaw(struct xvs_front *f)
+{
+	int ret = virtio_device_restore(&f->vd->vdev);
+
+	if (!ret)
+		f->frozen = false;
+	return ret;
+}
+
+/*
+ * A frozen driver waits, and so do those who use it; removed as it is it would free its queues
+ * once more, as drivers do that count on a restore. So it is restored all the same, on queues that
+ * are broken: what was held up fails, and the device can go. The device is locked.
+ */
+static void abandon(struct xvs_front *f)
+{
+	struct xvs_request req = { .op = XVS_OP_SET_DEVICE_STATUS };
+
+	/* Queues of a restore that did not get to its end may be mapped still. */
+	xvs_request(f, &req, NULL);
+	WRITE_ONCE(f->flags, BIT(XVS_DEAD)); /* not broken yet, or there would be no queues */
+	if (thaw(f))
+		dev_err(&f->xbdev->dev, "the driver does not take the end of its device\n");
+	set_bit(XVS_GONE, &f->flags);
+}
+
 /*
  * Save: the driver drains, resets and drops its queues while the old back end still answers;
  * no grant but the control page is left. Restore happens when the new one is Connected
@@ -164,32 +193,65 @@ static const struct virtio_config_ops config_ops = {
  */
 static int vdev_freeze(struct device *dev)
 {
-	return virtio_device_freeze(dev_to_virtio(dev));
+	struct virtio_device *vdev = dev_to_virtio(dev);
+	struct xvs_front *f = xvs_front_of(vdev);
+	int ret;
+
+	f->resumed = false;
+	if (f->frozen) /* restored, and saved again before there was a back end */
+		return 0;
+	ret = virtio_device_freeze(vdev);
+	/* A driver that cannot freeze still has its queues, and they still work. */
+	f->frozen = !ret && list_empty(&vdev->vqs);
+	return ret;
 }
 
-/* A driver that cannot freeze still has its queues, and they still work. */
 static int vdev_thaw(struct device *dev)
 {
-	struct virtio_device *vdev = dev_to_virtio(dev);
+	struct xvs_front *f = xvs_front_of(dev_to_virtio(dev));
+	int ret = f->frozen && !f->restoring ? thaw(f) : 0;
 
-	return list_empty(&vdev->vqs) ? virtio_device_restore(vdev) : 0;
+	if (ret) {
+		xvs_break(f, XVS_BROKEN, "cannot go on after a save that was called off");
+		abandon(f);
+	}
+	return ret;
+}
+
+/* xenbus has been here before, with the front end, if there is anything to connect to. */
+static int vdev_restored(struct device *dev)
+{
+	struct xvs_front *f = xvs_front_of(dev_to_virtio(dev));
+
+	if (!f->resumed)
+		xvs_orphaned(f);
+	return 0;
 }
 
 static const struct dev_pm_ops vdev_pm_ops = {
 	.freeze = vdev_freeze,
 	.thaw = vdev_thaw,
+	.restore = vdev_restored,
 };
 
 int xvs_vdev_restore(struct xvs_front *f)
 {
-	struct virtio_device *vdev = &f->vd->vdev;
 	int ret = -EOPNOTSUPP; /* the driver cannot freeze: its rings died with the grants */
 
-	device_lock(&vdev->dev);
-	if (list_empty(&vdev->vqs))
-		ret = virtio_device_restore(vdev);
-	device_unlock(&vdev->dev);
+	device_lock(&f->vd->vdev.dev);
+	if (f->frozen)
+		ret = thaw(f);
+	device_unlock(&f->vd->vdev.dev);
 	return ret;
+}
+
+void xvs_vdev_abandon(struct xvs_front *f)
+{
+	if (!f->vd || !f->frozen)
+		return;
+	device_lock(&f->vd->vdev.dev);
+	abandon(f);
+	device_unlock(&f->vd->vdev.dev);
 }
 #else
 static const struct dev_pm_ops vdev_pm_ops;
@@ -197,6 +259,10 @@ static const struct dev_pm_ops vdev_pm_ops;
 int xvs_vdev_restore(struct xvs_front *f)
 {
 	return -EOPNOTSUPP;
+}
+
+void xvs_vdev_abandon(struct xvs_front *f)
+{
 }
 #endif
 
@@ -266,6 +332,7 @@ void xvs_vdev_unregister(struct xvs_front *f)
 
 	if (!vd)
 		return;
+	xvs_vdev_abandon(f);
 	get_device(&vd->vdev.dev);
 	unregister_virtio_device(&vd->vdev);
 	live_end(f);

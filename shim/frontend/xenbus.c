@@ -96,8 +96,10 @@ static void connect(struct xvs_front *f)
 	ret = f->restoring ? restore(f) : start(f);
 	if (ret && !f->vd)
 		return fail(f, ret, "cannot start the virtio device");
-	if (ret)
+	if (ret) {
 		xvs_break(f, XVS_BROKEN, "cannot restore the virtio device");
+		xvs_vdev_abandon(f);
+	}
 	/* Config may have changed before there was a device to tell. */
 	if (gen != READ_ONCE(f->config_gen))
 		virtio_config_changed(&f->vd->vdev);
@@ -152,11 +154,69 @@ static void reopen(struct xvs_front *f)
 	xenbus_switch_state(f->xbdev, XenbusStateInitialising);
 }
 
+/* After a restore without a back end the store names none. */
+static enum xenbus_state backend_state(const struct xvs_front *f)
+{
+	const char *otherend = f->xbdev->otherend;
+
+	return otherend ? xenbus_read_driver_state(otherend) : XenbusStateUnknown;
+}
+
+/* -- back ends that come after the restore of a domain -- */
+
+struct again {
+	struct work_struct work;
+	struct xenbus_device *xbdev;
+};
+
+static void probe_again(struct work_struct *work)
+{
+	struct again *again = container_of(work, struct again, work);
+	int ret = device_reprobe(&again->xbdev->dev);
+
+	if (ret)
+		dev_err(&again->xbdev->dev, "cannot begin again: error %d\n", ret);
+	put_device(&again->xbdev->dev);
+	kfree(again);
+}
+
+/*
+ * xenbus takes the device for one that it knows, and looks for its other end when it is probed.
+ * Not in here: who removes the device holds its lock and waits for this thread.
+ */
+static void nodes_changed(struct xenbus_watch *watch, const char *path, const char *token)
+{
+	struct xvs_front *f = container_of(watch, struct xvs_front, nodes);
+	struct again *again;
+
+	if (f->again || f->xbdev->otherend ||
+	    !xenbus_exists(XBT_NIL, f->xbdev->nodename, "backend"))
+		return;
+	again = kzalloc(sizeof(*again), GFP_KERNEL);
+	if (!again)
+		return;
+	f->again = true;
+	INIT_WORK(&again->work, probe_again);
+	get_device(&f->xbdev->dev);
+	again->xbdev = f->xbdev;
+	queue_work(xvs_wq, &again->work);
+}
+
+static void await_nodes(struct xvs_front *f)
+{
+	if (f->xbdev->otherend || f->nodes.node)
+		return;
+	f->nodes.node = f->xbdev->nodename;
+	f->nodes.callback = nodes_changed;
+	if (register_xenbus_watch(&f->nodes))
+		f->nodes.node = NULL;
+}
+
 static void state_work(struct work_struct *work)
 {
 	struct xvs_front *f = container_of(work, struct xvs_front, state_work);
 
-	switch (xenbus_read_driver_state(f->xbdev->otherend)) {
+	switch (backend_state(f)) {
 	case XenbusStateInitialising:
 		reopen(f);
 		break;
@@ -185,6 +245,7 @@ static void state_work(struct work_struct *work)
 			break;
 		close(f);
 		xvs_control_close(f);
+		await_nodes(f);
 		break;
 	default:
 		break;
@@ -234,9 +295,11 @@ static void remove(struct xenbus_device *xbdev)
 {
 	struct xvs_front *f = dev_get_drvdata(&xbdev->dev);
 
-	if (lost(f, xenbus_read_driver_state(xbdev->otherend)))
+	if (lost(f, backend_state(f)))
 		xvs_break(f, XVS_GONE, "the back end has gone");
 	cancel_work_sync(&f->state_work);
+	if (f->nodes.node)
+		unregister_xenbus_watch(&f->nodes);
 	disconnect(f);
 	cancel_work_sync(&f->break_work);
 	xvs_control_close(f);
@@ -253,11 +316,24 @@ static int resume(struct xenbus_device *xbdev)
 {
 	struct xvs_front *f = dev_get_drvdata(&xbdev->dev);
 
+	f->resumed = true;
 	if (f->stage == XVS_LIVE)
 		f->restoring = true;
 	xvs_control_close(f);
 	f->stage = XVS_FRESH;
 	return 0;
+}
+
+/*
+ * xenbus does not call resume() then. The toolstack knows nothing of these devices, so this is what
+ * becomes of one that was not detached before a save.
+ */
+void xvs_orphaned(struct xvs_front *f)
+{
+	if (f->stage == XVS_FRESH) /* restored before, and not connected since */
+		f->stage = XVS_LIVE;
+	xvs_break(f, XVS_GONE, "the domain was restored, and nobody has attached the device again");
+	queue_work(xvs_wq, &f->state_work);
 }
 
 static const struct xenbus_device_id ids[] = {
