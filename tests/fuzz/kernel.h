@@ -170,6 +170,7 @@ struct xenbus_device {
 	const char *nodename, *otherend;
 	domid_t otherend_id;
 };
+struct xenbus_watch { const char *node; };
 struct xenbus_transaction { int id; };
 #define XBT_NIL ((struct xenbus_transaction){ 0 })
 #define synchronize_irq(irq) ((void)(irq))
