@@ -99,6 +99,10 @@ for path in $PATHS; do
 		done
 	done
 	for ((i = 0; i < count; i++)); do
+		job "g$i" rest
+	done
+	for ((i = 0; i < count; i++)); do
+		result "g$i" >/dev/null
 		take_back "$path" "g$i" "${bdfs[i]}"
 	done
 done
