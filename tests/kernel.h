@@ -179,14 +179,6 @@ typedef struct {
 	long n;
 } atomic_long_t;
 #define atomic_long_inc(a) ((a)->n++)
-typedef struct {
-	int n;
-} atomic_t;
-#define ATOMIC_INIT(v) { v }
-#define atomic_read(a) ((a)->n)
-#define atomic_inc(a) ((a)->n++)
-#define atomic_dec(a) ((a)->n--)
-#define synchronize_rcu_tasks() ((void)0)
 
 typedef struct {
 	int unused;
@@ -197,15 +189,8 @@ void kernel_wait(unsigned long ms); /* lets time go by */
 #define time_after(a, b) ((long)((b) - (a)) < 0)
 #define msleep(ms) kernel_wait(ms)
 #define cpu_relax() kernel_wait(0)
-#define DECLARE_WAIT_QUEUE_HEAD(w) wait_queue_head_t w
 #define init_waitqueue_head(w) ((w)->unused = 0)
 #define wake_up_all(w) ((void)(w))
-#define wait_event_idle(w, condition)                                                             \
-	do {                                                                                      \
-		(void)(w);                                                                        \
-		while (!(condition))                                                              \
-			kernel_wait(100);                                                         \
-	} while (0)
 #define wait_event_timeout(w, condition, timeout)                                                 \
 	do {                                                                                      \
 		unsigned long end_ = jiffies + (timeout);                                         \
@@ -333,6 +318,10 @@ struct device {
 int device_reprobe(struct device *dev);
 void get_device(struct device *dev);
 void put_device(struct device *dev);
+struct module;
+#define THIS_MODULE ((struct module *)0)
+#define __module_get(m) ((void)(m))
+#define module_put(m) ((void)(m))
 
 /* -- virtio -- */
 

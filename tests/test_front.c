@@ -605,29 +605,6 @@ START_TEST(every_call_fails_in_turn)
 }
 END_TEST
 
-static struct device *held;
-static unsigned int waits;
-
-static void somebody_lets_go(void)
-{
-	if (++waits == 3)
-		put_device(held);
-}
-
-/* It can be unloaded while a device is there, but not while somebody has the device's end ahead. */
-START_TEST(unloading_waits_for_who_holds_a_device)
-{
-	up(&strict);
-	held = &front()->vd->vdev.dev;
-	get_device(held);
-	waits = 0;
-	kernel.waiting = somebody_lets_go;
-	down();
-	ck_assert_uint_eq(waits, 3);
-	kernel.waiting = NULL;
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("front end");
@@ -653,7 +630,6 @@ int main(void)
 	tcase_add_loop_test(tc, hazard_43_control_page_and_store, 0, 5);
 	tcase_add_loop_test(tc, back_end_refuses, 0, 2);
 	tcase_add_loop_test(tc, every_call_fails_in_turn, 0, 4);
-	tcase_add_test(tc, unloading_waits_for_who_holds_a_device);
 	suite_add_tcase(suite, tc);
 	return check_main(suite);
 }

@@ -259,7 +259,6 @@ void xvs_orphaned(struct xvs_front *f);
 
 int xvs_vdev_register(struct xvs_front *f);
 void xvs_vdev_unregister(struct xvs_front *f);
-void xvs_vdev_drain(void); /* waits until no device is left, whoever holds it */
 int xvs_vdev_restore(struct xvs_front *f);
 void xvs_vdev_abandon(struct xvs_front *f);
 

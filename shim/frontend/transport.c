@@ -8,11 +8,10 @@
  * DEVICE_NEEDS_RESET count.
  */
 #include <linux/interrupt.h>
-#include <linux/rcupdate.h>
+#include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
-#include <linux/wait.h>
 
 #include "front.h"
 
@@ -268,26 +267,13 @@ void xvs_vdev_abandon(struct xvs_front *f)
 
 static const struct device_type vdev_type = { .name = "virtio-xenbus", .pm = &vdev_pm_ops };
 
-static atomic_t vdevs = ATOMIC_INIT(0);
-static DECLARE_WAIT_QUEUE_HEAD(vdev_gone);
-
+/* Somebody may hold the device longer than the front end; the module stays for this. */
 static void vdev_release(struct device *dev)
 {
 	struct xvs_vdev *vd = container_of(dev_to_virtio(dev), struct xvs_vdev, vdev);
 
 	kfree(vd);
-	atomic_dec(&vdevs);
-	wake_up_all(&vdev_gone);
-}
-
-/*
- * Somebody may hold a device longer than the front end does, and its end is vdev_release(). A reference
- * to the module for each device instead would keep it from being unloaded while a device is there.
- */
-void xvs_vdev_drain(void)
-{
-	wait_event_idle(vdev_gone, !atomic_read(&vdevs));
-	synchronize_rcu_tasks(); /* the last one has left this code as well */
+	module_put(THIS_MODULE);
 }
 
 /* After this neither the control interrupt nor break_work uses the device. */
@@ -306,7 +292,7 @@ int xvs_vdev_register(struct xvs_front *f)
 
 	if (!vd)
 		return -ENOMEM;
-	atomic_inc(&vdevs);
+	__module_get(THIS_MODULE);
 	vd->front = f;
 	vd->vdev.dev.parent = &f->xbdev->dev;
 	vd->vdev.dev.release = vdev_release;

@@ -383,7 +383,6 @@ err_wq:
 static void __exit xvs_exit(void)
 {
 	xenbus_unregister_driver(&driver);
-	xvs_vdev_drain();
 	xvs_keep_stop();
 	destroy_workqueue(xvs_wq);
 }

@@ -43,11 +43,6 @@ typedef uint32_t grant_ref_t, evtchn_port_t;
 typedef uint64_t dma_addr_t;
 typedef unsigned int gfp_t;
 typedef struct { long n; } atomic_long_t;
-typedef struct { int n; } atomic_t;
-#define ATOMIC_INIT(v) { v }
-#define atomic_read(a) ((a)->n)
-#define atomic_inc(a) ((a)->n++)
-#define atomic_dec(a) ((a)->n--)
 
 #define PAGE_SIZE 4096u
 #define MAX_ERRNO 4095
@@ -102,10 +97,7 @@ struct workqueue_struct;
 #define spin_unlock_irqrestore(l, f) ((l)->n--, (void)(f))
 #define mutex_lock(m) ((m)->n++)
 #define mutex_unlock(m) ((m)->n--)
-#define DECLARE_WAIT_QUEUE_HEAD(w) wait_queue_head_t w
 #define wake_up_all(w) ((void)(w))
-#define wait_event_idle(w, condition) ((void)(w), (void)(condition)) /* nothing is unloaded here */
-#define synchronize_rcu_tasks() ((void)0)
 #define queue_work(wq, work) ((void)(wq), (work)->n = 1)
 #define cancel_work_sync(work) ((work)->n = 0)
 extern unsigned long jiffies;
@@ -155,6 +147,9 @@ static inline void put_device(struct device *d)
 	if (!--d->refs)
 		d->release(d);
 }
+#define THIS_MODULE NULL
+#define __module_get(m) ((void)(m))
+#define module_put(m) ((void)(m))
 #define module_param(name, type, mode) _Static_assert(mode, "")
 #define MODULE_PARM_DESC(name, text) _Static_assert(sizeof(text) > 1, "")
 

@@ -103,7 +103,7 @@ fuzz_front_LDFLAGS = $(fuzz_link)
 tests/fuzz/fuzz_front-front.$(OBJEXT): tests/fuzz/kernel/made
 
 kernel_headers = linux/ctype.h linux/delay.h linux/device.h linux/dma-direction.h \
-	linux/interrupt.h linux/module.h linux/moduleparam.h linux/mutex.h linux/rcupdate.h linux/slab.h \
+	linux/interrupt.h linux/module.h linux/moduleparam.h linux/mutex.h linux/slab.h \
 	linux/spinlock.h linux/string.h linux/version.h linux/virtio.h linux/wait.h \
 	linux/workqueue.h xen/events.h xen/grant_table.h xen/page.h xen/xen.h xen/xenbus.h
 tests/fuzz/kernel/made: $(top_srcdir)/tests/fuzz/local.mk

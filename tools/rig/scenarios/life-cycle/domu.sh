@@ -17,18 +17,29 @@ io() { # what was written is what is read
 moving() { [ "$(awk '{ print $1 + $5 }' /sys/block/vda/stat)" -gt $((seen + 20)) ]; }
 export -f moving # for rig-until
 
-begin_load() {
+moving_on() {
 	seen=$(awk '{ print $1 + $5 }' /sys/block/vda/stat)
 	export seen
+	rig-until 30 moving
+}
+
+begin_load() {
 	(while dd if="$disk" of=/dev/null bs=64k iflag=direct status=none; do :; done) 2>/dev/null &
 	load=$!
-	rig-until 30 moving
+	moving_on
 }
 
 end_load() { # may have ended by itself, with its disk
 	[ -z "$load" ] || kill "$load" 2>/dev/null
 	wait
 	load=
+}
+
+# xenbus holds the module for each device that is bound, so until then it says "in use".
+unload() {
+	dev=$(device)
+	! modprobe -r xvshim_front 2>/dev/null && moving_on &&
+		echo "$dev" >"$driver/unbind" && modprobe -r xvshim_front && end_load
 }
 
 obey() {
@@ -40,7 +51,7 @@ obey() {
 	idle) end_load ;;
 	unbind) dev=$(device) && echo "$dev" >"$driver/unbind" && end_load ;;
 	bind) echo "$dev" >"$driver/bind" ;;
-	unload) modprobe -r xvshim_front && end_load ;;
+	unload) unload ;;
 	reload) modprobe xvshim_front ;;
 	*) false ;;
 	esac
