@@ -9,7 +9,7 @@ device() { ls /sys/bus/xen/devices | grep '^virtio-xenbus-' | head -n 1; }
 
 io() { # what was written is what is read
 	head -c 262144 /dev/urandom >/tmp/pattern
-	dd if=/tmp/pattern of="$disk" bs=64k oflag=direct status=none &&
+	dd if=/tmp/pattern of="$disk" bs=64k oflag=direct conv=nocreat status=none &&
 		dd if="$disk" of=/tmp/back bs=64k count=4 iflag=direct status=none &&
 		cmp /tmp/pattern /tmp/back
 }

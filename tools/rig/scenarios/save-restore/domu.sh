@@ -13,15 +13,15 @@ export -f moving # for rig-until
 
 write() {
 	head -c 262144 /dev/urandom >/tmp/pattern
-	dd if=/tmp/pattern of="$disk" bs=64k oflag=direct status=none && compare
+	dd if=/tmp/pattern of="$disk" bs=64k oflag=direct conv=nocreat status=none && compare
 }
 compare() { reads && cmp /tmp/pattern /tmp/back; }
 
-# Writes and reads back, beside the pattern; an error ends it.
+# nocreat: a disk that goes meanwhile must not become a file. Writes and reads back, beside the pattern; an error ends it.
 loop() {
 	local i
 	for ((i = 0; ; i++)); do
-		dd if=/tmp/pattern of="$disk" bs=64k seek=$((16 + 4 * (i % 16))) oflag=direct status=none || return 1
+		dd if=/tmp/pattern of="$disk" bs=64k seek=$((16 + 4 * (i % 16))) oflag=direct conv=nocreat status=none || return 1
 		dd if="$disk" of=/tmp/loop bs=64k skip=$((16 + 4 * (i % 16))) count=4 iflag=direct status=none || return 1
 		cmp /tmp/pattern /tmp/loop || return 1
 		[ ! -e /tmp/enough ] || return 0
