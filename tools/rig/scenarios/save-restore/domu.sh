@@ -17,7 +17,8 @@ write() {
 }
 compare() { reads && cmp /tmp/pattern /tmp/back; }
 
-# nocreat: a disk that goes meanwhile must not become a file. Writes and reads back, beside the pattern; an error ends it.
+# Writes and reads back, beside the pattern; an error ends it. nocreat: of a disk that has gone dd would
+# make a file.
 loop() {
 	local i
 	for ((i = 0; ; i++)); do
