@@ -141,15 +141,15 @@ rebooted() { [ "$(xl domid guest 2>/dev/null || echo "$1")" != "$1" ]; }
 export -f rebooted
 
 # The outer hypervisor takes a disk away that the guest has in use, and brings one back.
-plugged() { compgen -G "/sys/bus/pci/devices/$port/0000:*/virtio*" >/dev/null; }
-unplugged() { ! compgen -G "/sys/bus/pci/devices/$port/0000:*" >/dev/null; }
+plugged() { compgen -G "/sys/bus/pci/devices/$port/0000:??:??.?/virtio*" >/dev/null; }
+unplugged() { ! compgen -G "/sys/bus/pci/devices/$port/0000:??:??.?" >/dev/null; }
 export -f plugged unplugged
 export port
 unplug() {
 	local other
 	detach
 	rig-until 60 plugged
-	other=$(basename "$(compgen -G "/sys/bus/pci/devices/$port/0000:*" | head -n 1)")
+	other=$(basename "$(compgen -G "/sys/bus/pci/devices/$port/0000:??:??.?" | head -n 1)")
 	xvshim attach guest "pci:$other" --take --timeout 120 >/dev/null
 	guest there
 	guest load
