@@ -259,8 +259,19 @@ void xvs_orphaned(struct xvs_front *f);
 
 int xvs_vdev_register(struct xvs_front *f);
 void xvs_vdev_unregister(struct xvs_front *f);
+#ifdef CONFIG_PM_SLEEP
 int xvs_vdev_restore(struct xvs_front *f);
 void xvs_vdev_abandon(struct xvs_front *f);
+#else
+static inline int xvs_vdev_restore(struct xvs_front *f)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void xvs_vdev_abandon(struct xvs_front *f)
+{
+}
+#endif
 
 /* queue.c */
 

@@ -254,15 +254,6 @@ void xvs_vdev_abandon(struct xvs_front *f)
 }
 #else
 static const struct dev_pm_ops vdev_pm_ops;
-
-int xvs_vdev_restore(struct xvs_front *f)
-{
-	return -EOPNOTSUPP;
-}
-
-void xvs_vdev_abandon(struct xvs_front *f)
-{
-}
 #endif
 
 static const struct device_type vdev_type = { .name = "virtio-xenbus", .pm = &vdev_pm_ops };
