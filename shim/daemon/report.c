@@ -81,6 +81,7 @@ static json_object *report_counters(struct journal *j)
 	ADD(stalls);
 	ADD(broken);
 	ADD(resumed);
+	ADD(failed);
 	ADD(inflight);
 	ADD(driver_status);
 	ADD(max_batch_hypercalls);

@@ -17,7 +17,7 @@
 #include <xvshim/protocol.h>
 
 #define JOURNAL_MAGIC 0x4c4e4a58u
-#define JOURNAL_VERSION 4
+#define JOURNAL_VERSION 5
 #define JOURNAL_PINS 8192u         /* pages of the guest mapped at once, all queues */
 #define JOURNAL_BATCH 1024u        /* grant operations a hypercall */
 #define JOURNAL_DMA_PAGES_MAX 2048 /* DMA pages a device */
@@ -60,6 +60,7 @@ struct session_stats {
 	_Atomic uint32_t kept;     /* pages kept now */
 	_Atomic uint64_t broken;   /* times the device was broken */
 	_Atomic uint64_t resumed;  /* chains submitted again after a take-over */
+	_Atomic uint64_t failed;   /* chains answered with an error, the nested device being gone */
 	_Atomic uint64_t max_batch_hypercalls; /* grant hypercalls of the worst batch, without the copy */
 	/* addressing p2m: requests to the holder; pages the guest gave away; pages refused: beyond
 	 * its memory, none there, not its own by Xen's word */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "policy/types.h"
 
+#include <linux/virtio_blk.h>
 #include <stddef.h>
 #include <xvshim/protocol.h>
 
@@ -90,7 +91,8 @@ static const struct vtype types[] = {
 	  .feature_mask = BLK_FEATURES,
 	  .feature_add = BIT(BLK_SIZE_MAX) | BIT(BLK_SEG_MAX),
 	  .limit_config = blk_limit_config,
-	  .config_writable = blk_config_writable },
+	  .config_writable = blk_config_writable,
+	  .error_status = VIRTIO_BLK_S_IOERR },
 	{ .device_id = 3, .name = "console", .refuse = UNTRIED },
 	{ .device_id = 4, .name = "rng", .refuse = UNTRIED },
 	{ .device_id = 5,

@@ -26,6 +26,12 @@ struct vtype {
 	void (*limit_config)(uint8_t *config, unsigned int len, uint64_t features,
 			     unsigned int max_pages);
 
+	/*
+	 * What the last device-writable byte of a request says of one that failed, where that byte
+	 * is how a request ended; 0: it is not.
+	 */
+	uint8_t error_status;
+
 	/* May a driver write these bytes of config space? NULL: none. */
 	bool (*config_writable)(unsigned int off, unsigned int len);
 };

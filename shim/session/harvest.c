@@ -58,7 +58,7 @@ static int take_queue(struct session *s, struct squeue *q)
  * becomes valid, the guest's index moves (that one store commits it), the chains stop being in
  * flight, the list becomes invalid.
  */
-static void publish_queue(struct session *s, struct squeue *q)
+void session_publish(struct session *s, struct squeue *q)
 {
 	struct journal_queue *log = q->log;
 	const unsigned int n = q->done_n;
@@ -129,7 +129,7 @@ unsigned int session_harvest(struct session *s)
 
 		q->blocked = false; /* there may be room now, also for others */
 		if (q->done_n)
-			publish_queue(s, q);
+			session_publish(s, q);
 	}
 	session_count_inflight(s);
 	stat_add(&s->st->harvests, 1);

@@ -102,6 +102,7 @@ struct session {
 	uint8_t status;    /* as the guest sees it */
 	bool live;         /* DRIVER_OK: chains move */
 	bool broken;
+	bool gone; /* the nested device was taken away: nobody looks at it any more */
 	bool replay; /* the next request may have been carried out by a dead worker */
 	int fatal; /* the session cannot go on */
 	struct log_limit limit;
@@ -155,6 +156,13 @@ void session_notify(struct session *s, uint32_t port);
 /* Stops the device and lets go of every page but the control page. 0 or -ETIMEDOUT. */
 /* forget: the chains in flight are gone for good (a reset), not to be resumed. */
 int session_quiesce(struct session *s, bool forget);
+/*
+ * The first half of it: the device is reset and no page of a chain is mapped. The rings stay. Negative:
+ * the device may still write, or a page is still mapped, and on record.
+ */
+int session_let_go(struct session *s);
+/* For the report, until there is another one. */
+void session_keep_reason(struct session *s, const char *reason);
 /* Writes the status down where the keeper and the next worker find it. */
 void session_keep_status(struct session *s);
 
@@ -169,6 +177,8 @@ int session_resume(struct session *s);
 /* Entries the guest may use; the shadow ring has as many. 0: no such queue. */
 uint16_t squeue_size_max(const struct session *s, unsigned int index);
 int squeue_enable(struct session *s, unsigned int index, const char **why);
+/* Chains in flight become those to be taken first, in the order they were taken in. */
+void squeue_collect(struct squeue *q);
 void squeue_disable(struct session *s, unsigned int index);
 /* Starts the shadow ring on the device. The device has FEATURES_OK and not DRIVER_OK. */
 int squeue_start(struct session *s, unsigned int index, uint64_t dev_features);
@@ -231,5 +241,14 @@ int session_p2m_map_ring(struct session *s, const struct gref_range *range, bool
 /* submit.c, harvest.c: one batch each. Return the number of chains moved. */
 unsigned int session_submit(struct session *s);
 unsigned int session_harvest(struct session *s);
+/* One chain of the batch is the back end's now. */
+void session_take_chain(struct candidate *c);
+/* Gives the guest what is in the queue's list, log->pub, and notifies it where it wants that. */
+void session_publish(struct session *s, struct squeue *q);
+
+/* lost.c: the nested device was taken away. Its requests are answered with an error from now on. */
+void session_lose_device(struct session *s);
+/* One batch. Returns the number of chains answered. */
+unsigned int session_answer_errors(struct session *s);
 
 #endif

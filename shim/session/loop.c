@@ -34,7 +34,7 @@ static bool turn(struct session *s)
 		end_shortage(s);
 		work = true;
 	}
-	if (!s->broken && session_submit(s))
+	if (!s->broken && (s->gone ? session_answer_errors(s) : session_submit(s)))
 		work = true;
 	session_keep_room(s);
 	if (s->batch_calls > atomic_load_explicit(&s->st->max_batch_hypercalls,
@@ -197,7 +197,7 @@ static void take_irq(struct session *s)
 
 	stat_add(&s->st->dev_irqs, 1);
 	if (cause < 0) {
-		session_break(s, "the nested device is gone");
+		session_lose_device(s);
 	} else if (cause > 0 && (cause & XDEV_IRQ_CONFIG)) {
 		if (s->live && (s->dev->ops->get_status(s->dev) & VIRTIO_CONFIG_S_NEEDS_RESET)) {
 			session_break(s, "the nested device needs a reset");
@@ -214,11 +214,11 @@ static bool wait_events(struct session *s, int stop_fd, int timeout)
 	struct pollfd fd[] = {
 		{ .fd = stop_fd, .events = POLLIN },
 		{ .fd = s->hv->ops->evtchn_fd(s->hv), .events = POLLIN },
-		{ .fd = s->dev->ops->irq_fd(s->dev), .events = POLLIN },
+		{ .fd = s->gone ? -1 : s->dev->ops->irq_fd(s->dev), .events = POLLIN },
 		{ .fd = s->p2m ? s->p.holder_fd : -1 },
 	};
 
-	if (fd[1].fd < 0 || fd[2].fd < 0) { /* it would sleep for ever */
+	if (fd[1].fd < 0 || (fd[2].fd < 0 && !s->gone)) { /* it would sleep for ever */
 		session_give_up(s, -EBADF, "events cannot be waited for");
 		return false;
 	}

@@ -111,7 +111,7 @@ static int map_ring(struct session *s, struct squeue *q, const struct xvs_queue 
 
 uint16_t squeue_size_max(const struct session *s, unsigned int index)
 {
-	uint16_t max = s->dev->ops->queue_size_max(s->dev, index), size = 1;
+	uint16_t max = s->gone ? 0 : s->dev->ops->queue_size_max(s->dev, index), size = 1;
 
 	if (!max)
 		return 0;
@@ -190,6 +190,35 @@ int squeue_start(struct session *s, unsigned int index, uint64_t dev_features)
 	q->ring.event_idx = s->features >> VIRTIO_RING_F_EVENT_IDX & 1;
 	return s->dev->ops->queue_enable(s->dev, index, size, sh->desc_maddr, sh->avail_maddr,
 					 sh->used_maddr);
+}
+
+/* How long ago a chain was taken, in chains; the newest can be 0, see below. */
+static uint32_t age_of(const struct squeue *q, uint16_t head)
+{
+	return (q->log->last_avail - atomic_load(&q->log->inflight[head])) & 0x7fffffff;
+}
+
+/* Also corrects last_avail. */
+void squeue_collect(struct squeue *q)
+{
+	unsigned int n = 0;
+
+	for (uint16_t head = 0; head < q->ring.size; head++) {
+		unsigned int i = n;
+
+		if (!atomic_load(&q->log->inflight[head]))
+			continue;
+		for (; i && age_of(q, q->resume[i - 1]) < age_of(q, head); i--)
+			q->resume[i] = q->resume[i - 1];
+		q->resume[i] = head;
+		n++;
+	}
+	/* The worker died between noting the newest chain and moving last_avail past it. */
+	if (n && age_of(q, q->resume[n - 1]) == 0)
+		q->log->last_avail++;
+	q->ring.last_avail = (uint16_t)q->log->last_avail;
+	q->resume_n = n;
+	q->resume_at = 0;
 }
 
 void session_count_inflight(struct session *s)

@@ -17,7 +17,7 @@ void session_update_config(struct session *s)
 	uint8_t config[XVS_CONFIG_MAX];
 	unsigned int len = s->config_len;
 
-	if (s->dev->ops->config_read(s->dev, 0, config, len))
+	if (s->gone || s->dev->ops->config_read(s->dev, 0, config, len))
 		return; /* the mirror keeps what it had; a dead device is found elsewhere */
 	if (s->type->limit_config)
 		s->type->limit_config(config, len, s->dev->ops->get_features(s->dev),
@@ -139,6 +139,8 @@ static int op_status(struct session *s, uint32_t wanted)
 		return XVS_EINVAL;
 	if (s->broken)
 		return XVS_EBUSY;
+	if (s->gone && gained)
+		return XVS_EIO;
 	if (gained & VIRTIO_CONFIG_S_FEATURES_OK) {
 		why = driver_refused(s);
 		if (why) {
@@ -178,7 +180,7 @@ static int op_config(struct session *s, const struct xvs_request *req)
 		return XVS_EINVAL;
 	if (!s->type->config_writable || !s->type->config_writable(off, len))
 		return XVS_EINVAL;
-	if (s->dev->ops->config_write(s->dev, off, req->u.config.data, len))
+	if (s->gone || s->dev->ops->config_write(s->dev, off, req->u.config.data, len))
 		return XVS_EIO;
 	session_update_config(s);
 	return 0;
@@ -278,35 +280,6 @@ static int settle_used(struct squeue *q)
 	return 0;
 }
 
-/* How long ago a chain was taken, in chains; the newest can be 0, see below. */
-static uint32_t age_of(const struct squeue *q, uint16_t head)
-{
-	return (q->log->last_avail - atomic_load(&q->log->inflight[head])) & 0x7fffffff;
-}
-
-/* Chains in flight, in the order they were taken; also corrects last_avail. */
-static void collect_resume(struct squeue *q)
-{
-	unsigned int n = 0;
-
-	for (uint16_t head = 0; head < q->ring.size; head++) {
-		unsigned int i = n;
-
-		if (!atomic_load(&q->log->inflight[head]))
-			continue;
-		for (; i && age_of(q, q->resume[i - 1]) < age_of(q, head); i--)
-			q->resume[i] = q->resume[i - 1];
-		q->resume[i] = head;
-		n++;
-	}
-	/* The worker died between noting the newest chain and moving last_avail past it. */
-	if (n && age_of(q, q->resume[n - 1]) == 0)
-		q->log->last_avail++;
-	q->ring.last_avail = (uint16_t)q->log->last_avail;
-	q->resume_n = n;
-	q->resume_at = 0;
-}
-
 static int resume_queue(struct session *s, unsigned int index)
 {
 	struct squeue *q = &s->queue[index];
@@ -320,7 +293,7 @@ static int resume_queue(struct session *s, unsigned int index)
 	rc = settle_used(q);
 	if (rc)
 		return rc;
-	collect_resume(q);
+	squeue_collect(q);
 	stat_add(&s->st->resumed, q->resume_n);
 	return 0;
 }

@@ -43,12 +43,11 @@ static void forget_refs(struct session *s)
 		ring_refs_add(&s->refs, ctrl);
 }
 
-int session_quiesce(struct session *s, bool forget)
+int session_let_go(struct session *s)
 {
-	int rc = s->dev->ops->reset(s->dev);
+	int rc = s->gone ? 0 : s->dev->ops->reset(s->dev);
 	unsigned int held;
 
-	s->live = false;
 	if (rc == -ENODEV)
 		rc = 0; /* unplugged: nothing is left that could write */
 	if (rc)
@@ -66,6 +65,17 @@ int session_quiesce(struct session *s, bool forget)
 	atomic_store(&s->st->kept, 0);
 	if (rc && journal_live(s->p.journal))
 		return rc; /* still mapped and on record: the keeper's to finish */
+	return 0;
+}
+
+int session_quiesce(struct session *s, bool forget)
+{
+	int rc;
+
+	s->live = false;
+	rc = session_let_go(s);
+	if (rc)
+		return rc;
 	for (unsigned int i = 0; i < s->num_queues; i++) {
 		squeue_disable(s, i);
 		if (forget)
@@ -95,8 +105,11 @@ void session_notify(struct session *s, uint32_t port)
 		session_give_up(s, rc, "the guest cannot be notified");
 }
 
-static void keep_reason(struct session_stats *st, const char *reason)
+void session_keep_reason(struct session *s, const char *reason)
 {
+	struct session_stats *st = s->st;
+
+	stat_add(&st->broken, 1);
 	atomic_fetch_add(&st->reason_seq, 1);
 	snprintf(st->reason, sizeof(st->reason), "%s", reason);
 	atomic_fetch_add(&st->reason_seq, 1);
@@ -114,8 +127,7 @@ void session_break(struct session *s, const char *fmt, ...)
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
 	log_limited(&s->limit, LOG_WARN, "%s: device broken: %s", s->p.name, reason);
-	keep_reason(s->st, reason);
-	stat_add(&s->st->broken, 1);
+	session_keep_reason(s, reason);
 	s->broken = true;
 	/* Before the queues are forgotten: a successor must not take it for a sound device. */
 	s->status |= VIRTIO_CONFIG_S_NEEDS_RESET;

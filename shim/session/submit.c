@@ -33,7 +33,7 @@ static void trace_chain(struct session *s, const struct candidate *c)
  * Takes one chain from the guest. The order of the two stores is what a successor relies on:
  * a head noted as in flight at last_avail means that only the second store is missing.
  */
-static void take_chain(struct candidate *c)
+void session_take_chain(struct candidate *c)
 {
 	struct squeue *q = c->q;
 	struct journal_queue *log = q->log;
@@ -63,7 +63,7 @@ static unsigned int hand_over(struct session *s)
 
 		if (!c->seg_n)
 			continue;
-		take_chain(c);
+		session_take_chain(c);
 		shadow_add(&c->q->shadow, &b->seg[c->seg], c->seg_n, &chain);
 		if (!chains)
 			trace_chain(s, c);

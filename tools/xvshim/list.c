@@ -68,7 +68,7 @@ static void print_counters(json_object *c)
 					      "dev_irqs",     "polls_hit",	"polls_missed",
 					      NULL };
 	static const char *const state[] = { "inflight",       "pages_mapped", "stalls", "resumed",
-					     "leaked_handles", "broken",       NULL };
+					     "leaked_handles", "broken",       "failed", NULL };
 
 	print_numbers("work", c, work);
 	print_numbers("bytes", c, bytes);

@@ -47,8 +47,9 @@ all_at_work() { # PATH N: each of the first N guests completes requests
 	done
 }
 
-await_all() { # PATH N: a function cannot be told to rig-until
-	local until=$((SECONDS + 60))
+# A function cannot be told to rig-until. The first time eight fio start at once, on two processors.
+await_all() { # PATH N
+	local until=$((SECONDS + 600))
 	until all_at_work "$1" "$2"; do
 		[ "$SECONDS" -lt "$until" ] || { echo "not all $2 guests are at work"; return 1; }
 	done

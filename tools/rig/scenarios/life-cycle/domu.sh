@@ -49,6 +49,7 @@ obey() {
 	io) io ;;
 	load) begin_load ;;
 	idle) end_load ;;
+	fails) wait && ! dd if="$disk" of=/dev/null bs=64k count=1 iflag=direct 2>/dev/null ;;
 	unbind) dev=$(device) && echo "$dev" >"$driver/unbind" && end_load ;;
 	bind) echo "$dev" >"$driver/bind" ;;
 	unload) unload ;;
