@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The outer hypervisor takes a device away that a guest uses. */
+#include "check_main.h"
+#include "stage.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DISK_SECTORS 8192
+#define REQUESTS 40u
+#define PIECES 4u
+
+static struct stage st;
+static uint8_t data[8192];
+
+static const struct sim_guest_config modes[] = {
+	{ .protection = XVS_PROTECTION_STRICT },
+	{ .protection = XVS_PROTECTION_STRICT,
+	  .no_features = 1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX },
+	{ .protection = XVS_PROTECTION_LAZY },
+	{ .addressing = XVS_ADDRESSING_P2M },
+	{ .addressing = XVS_ADDRESSING_P2M, .no_features = 1ull << VIRTIO_RING_F_INDIRECT_DESC },
+};
+
+static struct session_stats *stats(void)
+{
+	return &st.journal.data->stats;
+}
+
+static void up(const struct sim_guest_config *mode)
+{
+	const struct check_config dev = { .sectors = DISK_SECTORS, .num_queues = 2 };
+
+	stage_up(&st, &dev, mode);
+	stage_start(&st, false);
+	ck_assert_int_eq(sim_guest_start(st.guest), 0);
+	stage_some_io(&st, DISK_SECTORS, 20);
+}
+
+static void plug_out(void)
+{
+	check_dev_unplug(st.dev, true);
+	check_dev_pause(st.dev, false);
+}
+
+/* For what needs a sound device, as the end of a test does. */
+static void plug_in(void)
+{
+	check_dev_unplug(st.dev, false);
+}
+
+static void expect_errors(void)
+{
+	memset(data, 0xa5, sizeof(data));
+	for (unsigned int queue = 0; queue < 2; queue++) {
+		ck_assert_int_eq(sim_blk_write(st.guest, queue, 0, data, sizeof(data)),
+				 VIRTIO_BLK_S_IOERR);
+		ck_assert_int_eq(sim_blk_read(st.guest, queue, 0, data, sizeof(data)),
+				 VIRTIO_BLK_S_IOERR);
+		ck_assert_int_eq(sim_blk_flush(st.guest, queue), VIRTIO_BLK_S_IOERR);
+	}
+}
+
+START_TEST(requests_in_flight_and_later_ones_end_with_an_error)
+{
+	struct sim_blk_req *req[REQUESTS];
+	struct sim_sg sg[REQUESTS][PIECES];
+	unsigned int n[REQUESTS];
+	int err;
+
+	up(&modes[_i]);
+	check_dev_pause(st.dev, true);
+	for (unsigned int i = 0; i < REQUESTS; i++) {
+		ck_assert_int_eq(sim_sg_alloc(st.guest, sizeof(data), 4096, PIECES, sg[i], &n[i]), 0);
+		req[i] = sim_blk_submit(st.guest, i % 2,
+					i % 3 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT,
+					i * 16ull, sg[i], n[i], &err);
+		if (!req[i]) { /* direct chains fill the ring sooner */
+			ck_assert_int_eq(err, -ENOSPC);
+			sim_sg_free(st.guest, sg[i], n[i]);
+			continue;
+		}
+		sim_blk_kick(st.guest, i % 2);
+	}
+	for (int i = 0; i < 500 && atomic_load(&stats()->inflight) < 10; i++)
+		usleep(10000);
+	ck_assert_uint_ge(atomic_load(&stats()->inflight), 10);
+	plug_out();
+	for (unsigned int i = 0; i < REQUESTS; i++) {
+		if (!req[i])
+			continue;
+		ck_assert_int_eq(sim_blk_wait(st.guest, i % 2, req[i]), VIRTIO_BLK_S_IOERR);
+		sim_sg_free(st.guest, sg[i], n[i]);
+	}
+	expect_errors();
+	ck_assert(!sim_guest_needs_reset(st.guest));
+	ck_assert_uint_eq(journal_live(&st.journal), 0);
+	ck_assert_uint_eq(atomic_load(&stats()->inflight), 0);
+	ck_assert_uint_ge(atomic_load(&stats()->failed), 16);
+	ck_assert_str_eq(stats()->reason, "the nested device is gone");
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	plug_in();
+	stage_down(&st);
+}
+END_TEST
+
+/* Nobody believes that there is a device because it comes back: another one may be in its place. */
+START_TEST(driver_finds_no_device_after_a_reset)
+{
+	uint32_t status;
+
+	up(&modes[0]);
+	plug_out();
+	expect_errors();
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	plug_in();
+	ck_assert_int_eq(sim_guest_set_status(st.guest, VIRTIO_CONFIG_S_ACKNOWLEDGE, &status),
+			 XVS_EIO);
+	ck_assert_int_ne(sim_guest_start(st.guest), 0);
+	stage_down(&st);
+}
+END_TEST
+
+START_TEST(unused_device_is_gone_for_its_driver)
+{
+	uint32_t status;
+
+	up(&modes[0]);
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	plug_out();
+	for (int i = 0; i < 100 && !sim_guest_needs_reset(st.guest); i++)
+		sim_guest_ctrl_event(st.guest, 50);
+	ck_assert(sim_guest_needs_reset(st.guest));
+	plug_in();
+	ck_assert_int_eq(sim_guest_set_status(st.guest, VIRTIO_CONFIG_S_ACKNOWLEDGE, &status),
+			 XVS_EBUSY);
+	stage_down_broken(&st);
+}
+END_TEST
+
+/* What is wrong with a request is still found. */
+START_TEST(bad_request_to_a_device_that_is_gone)
+{
+	static const char *const reasons[] = { "no room for the status", "buffer address",
+					       "lies in a ring", "cannot be written" };
+	const struct sim_ring *r;
+	uint64_t daddr;
+	uint32_t ref, n;
+	pfn_t page;
+
+	up(&modes[0]);
+	plug_out();
+	expect_errors();
+	r = sim_guest_ring(st.guest, 0);
+	ck_assert_int_eq(sim_pages_alloc(st.machine, STAGE_GUEST, 1, &page), 0);
+	ck_assert_int_eq(sim_guest_expose(st.guest, page.n << 12, 64, true, &daddr, &ref, &n), 0);
+	r->desc[0] = (struct vring_desc){ daddr, 16, _i ? VRING_DESC_F_WRITE : 0, 0 };
+	if (_i == 1)
+		r->desc[0].addr = 1ull << 62;
+	else if (_i == 2)
+		r->desc[0].addr = r->device_addr;
+	sim_guest_push(st.guest, 0, 0);
+	sim_guest_kick(st.guest, 0);
+	for (int i = 0; i < 100 && !sim_guest_needs_reset(st.guest); i++)
+		sim_guest_ctrl_event(st.guest, 50);
+	ck_assert(sim_guest_needs_reset(st.guest));
+	ck_assert_msg(strstr(stats()->reason, reasons[_i]) != NULL, "%s", stats()->reason);
+	plug_in();
+	stage_down_broken(&st);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("lost");
+	TCase *tc = tcase_create("lost");
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_loop_test(tc, requests_in_flight_and_later_ones_end_with_an_error, 0,
+			    (int)(sizeof(modes) / sizeof(modes[0])));
+	tcase_add_test(tc, driver_finds_no_device_after_a_reset);
+	tcase_add_test(tc, unused_device_is_gone_for_its_driver);
+	tcase_add_loop_test(tc, bad_request_to_a_device_that_is_gone, 0, 4);
+	suite_add_tcase(suite, tc);
+	return check_main(suite);
+}
