@@ -30,7 +30,8 @@ libfuzzed_a_SOURCES = \
 	shim/mem/kept.c shim/mem/p2m_cache.c shim/mem/p2m_pins.c shim/mem/pins.c shim/policy/policy.c \
 	shim/policy/print.c shim/policy/rules.c shim/policy/types.c \
 	shim/ring/chain.c shim/ring/shadow.c shim/session/gather.c shim/session/harvest.c \
-	shim/session/keep.c shim/session/p2m.c shim/session/queue.c shim/session/requests.c shim/session/session.c \
+	shim/session/keep.c shim/session/lost.c shim/session/p2m.c shim/session/queue.c \
+	shim/session/requests.c shim/session/session.c \
 	shim/session/submit.c shim/session/translate.c shim/util/log.c tests/fuzz/racing/util/shared.h
 libfuzzed_a_CPPFLAGS = $(fuzz_flags)
 libfuzzed_a_CFLAGS = $(AM_CFLAGS) $(FUZZ_STEP_CFLAGS)

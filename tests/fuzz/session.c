@@ -216,6 +216,7 @@ static void batch(struct fuzz *f)
 static void step(struct fuzz *f)
 {
 	unsigned int queue, head;
+	uint8_t event;
 
 	switch (fuzz_below(f, OPS)) {
 	case OP_WRITE:
@@ -267,8 +268,11 @@ static void step(struct fuzz *f)
 			age();
 		break;
 	case OP_EVENT:
-		if (fuzz_u8(f) & 1)
+		event = fuzz_u8(f);
+		if (event & 1)
 			check_dev_fail(w.dev);
+		else if ((event & 6) == 6)
+			check_dev_unplug(w.dev, true);
 		else
 			check_dev_resize(w.dev, fuzz_u8(f));
 		break;
