@@ -9,12 +9,11 @@ number=0 reboots=0
 
 # -- the guest --
 
-send() { # VERB: does not wait
+guest() { # WORD...
 	number=$((number + 1))
-	rig-signal "do-$number" "$1"
+	rig-signal "do-$number" "$*"
+	rig-wait "did-$number" 300 >/dev/null
 }
-answered() { rig-wait "did-$number" 180 >/dev/null; }
-guest() { send "$1" && answered; }
 begin_guest() {
 	rig-signal first "$((number + 1))"
 	rig-domu go guest 2>/dev/null || true
@@ -26,7 +25,7 @@ nothing_attached() { [ "$(xvshim list --json | jq length)" = 0 ]; }
 export -f status served_again nothing_attached # for rig-until
 export bdf epoch
 
-attach() { xvshim attach guest "pci:$bdf" --take --timeout 120 >/dev/null && guest there; }
+attach() { xvshim attach guest "pci:$bdf" --take --timeout 120 >/dev/null && guest there io; }
 detach() { xvshim detach guest "pci:$bdf" --timeout 60 && guest gone; }
 
 # -- what is held --
@@ -37,6 +36,7 @@ ports() { # event channels of dom0 that lead to the guest
 	"$(find /usr/lib/xen* -name lsevtchn | head -n 1)" 0 | grep -c "Remote Domain $1\b" || true
 }
 watches() { # of all connections
+	rm -f /run/rig/memreport # it is added to
 	xenstore-control memreport /run/rig/memreport >/dev/null 2>&1 || { echo unknown && return; }
 	grep -c 'struct watch ' /run/rig/memreport || true
 }
@@ -53,22 +53,14 @@ count_of() { # WHAT HELD
 
 # -- lives: each begins and ends with the disk attached --
 
-reattach() { detach && attach && guest io; }
+reattach() { detach && attach; }
 
 unbind() {
-	guest load
-	guest unbind
-	guest bind
-	guest there
-	guest io
+	guest load unbind bind there io
 }
 
 unload() { # under I/O
-	guest load
-	guest unload
-	guest reload
-	guest there
-	guest io
+	guest load unload reload there io
 }
 
 pause() {
@@ -78,8 +70,7 @@ pause() {
 	kill -KILL "$(status worker)"
 	rig-until 20 served_again
 	xl unpause guest
-	guest idle
-	guest io
+	guest idle io
 }
 
 kill_worker() {
@@ -87,8 +78,7 @@ kill_worker() {
 	epoch=$(status epoch)
 	kill -KILL "$(status worker)"
 	rig-until 20 served_again
-	guest idle
-	guest io
+	guest idle io
 }
 
 restart() {
@@ -97,8 +87,7 @@ restart() {
 	rig-xvshimd "$1"
 	rig-xvshimd start
 	rig-until 20 served_again
-	guest idle
-	guest io
+	guest idle io
 }
 
 interrupt() { # detach while attaching, at another moment each time
@@ -113,14 +102,12 @@ interrupt() { # detach while attaching, at another moment each time
 	rig-until 30 nothing_attached
 	guest gone
 	attach
-	guest io
 }
 
 detach_loaded() {
 	guest load
 	detach
 	attach
-	guest io
 }
 
 reboot() {
@@ -134,7 +121,6 @@ reboot() {
 	begin_guest
 	rig-until 60 nothing_attached
 	attach
-	guest io
 	reboots=$((reboots + 1))
 }
 rebooted() { [ "$(xl domid guest 2>/dev/null || echo "$1")" != "$1" ]; }
@@ -151,8 +137,7 @@ unplug() {
 	rig-until 60 plugged
 	other=$(basename "$(compgen -G "/sys/bus/pci/devices/$port/0000:??:??.?" | head -n 1)")
 	xvshim attach guest "pci:$other" --take --timeout 120 >/dev/null
-	guest there
-	guest load
+	guest there load
 	rig-qmp '{"execute": "device_del", "arguments": {"id": "plug"}}' >/dev/null
 	rig-until 60 unplugged
 	guest fails # no request waits for ever
@@ -161,7 +146,6 @@ unplug() {
 	guest gone
 	rig-qmp '{"execute": "device_add", "arguments": {"driver": "virtio-blk-pci", "id": "plug", "drive": "plugged", "bus": "rootport"}}' >/dev/null
 	attach
-	guest io
 }
 
 rig-until 60 nothing_attached

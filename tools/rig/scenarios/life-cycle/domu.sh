@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Does what dom0 tells it, one word at a time.
+# Does what dom0 tells it, word by word.
 set -uo pipefail
 
 disk=/dev/vda load= driver=/sys/bus/xen/drivers/virtio-xenbus
@@ -61,12 +61,14 @@ obey() {
 trap end_load EXIT # or the run would wait for it
 number=$(rig-wait first 300) || exit 1
 while :; do
-	verb=$(rig-wait "do-$number" 600) || exit 1
-	if [ "$verb" = end ]; then
+	words=$(rig-wait "do-$number" 600) || exit 1
+	if [ "$words" = end ]; then
 		rig-signal "did-$number"
 		exit 0
 	fi
-	obey "$verb" || { echo "$verb (number $number) failed"; exit 1; }
+	for word in $words; do
+		obey "$word" || { echo "$word (number $number: $words) failed"; exit 1; }
+	done
 	rig-signal "did-$number"
 	number=$((number + 1))
 done
