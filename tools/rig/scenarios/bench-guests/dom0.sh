@@ -39,19 +39,31 @@ completed() { # PATH
 	esac
 }
 
-all_at_work() { # PATH N: each of the first N guests completes requests
+all_at_work() { # PATH FIRST END: each of these guests completes requests
 	local now i
 	mapfile -t now < <(completed "$1")
-	for ((i = 0; i < $2; i++)); do
+	for ((i = $2; i < $3; i++)); do
 		[ "${now[i]}" -gt $((start[i] + 50)) ] || return 1
 	done
 }
 
-# A function cannot be told to rig-until. The first time eight fio start at once, on two processors.
-await_all() { # PATH N
-	local until=$((SECONDS + 600))
-	until all_at_work "$1" "$2"; do
-		[ "$SECONDS" -lt "$until" ] || { echo "not all $2 guests are at work"; return 1; }
+await_all() { # PATH FIRST END: a function cannot be told to rig-until
+	local until=$((SECONDS + 120))
+	until all_at_work "$1" "$2" "$3"; do
+		[ "$SECONDS" -lt "$until" ] || { echo "not all guests from $2 to $3 are at work"; return 1; }
+	done
+}
+
+# fio starts in one guest after the other, and then stands still: eight that start at once on two
+# processors take minutes.
+warm_up() { # PATH
+	local i
+	for ((i = 0; i < count; i++)); do
+		mapfile -t start < <(completed "$1")
+		job "g$i" busy "${disks[g$i]}" "${LOADS%% *}"
+		await_all "$1" "$i" $((i + 1))
+		stop "g$i"
+		result "g$i" >/dev/null
 	done
 }
 
@@ -61,7 +73,7 @@ measure() { # ROUND PATH N LOAD
 	for ((i = 0; i < $3; i++)); do
 		job "g$i" busy "${disks[g$i]}" "$4"
 	done
-	await_all "$2" "$3"
+	await_all "$2" 0 "$3"
 	begun=$EPOCHREALTIME
 	before=$(completed "$2" | jq -sc .)
 	busy=$(xentop -b -d "$DURATION" -i 2 | awk '$1 == "Domain-0" { busy = $4 } END { print busy }')
@@ -92,6 +104,7 @@ for path in $PATHS; do
 		disks[g$i]=$(give "$path" "g$i" "${bdfs[i]}")
 	done
 	memory "$path"
+	warm_up "$path"
 	for round in $(seq "$ROUNDS"); do
 		for n in $GUESTS; do
 			for load in $LOADS; do
