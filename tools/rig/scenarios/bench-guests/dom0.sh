@@ -13,6 +13,7 @@ set -euo pipefail
 read -ra bdfs <<<"$RIG_BDFS"
 count=${#bdfs[@]}
 declare -A disks
+is=() # a guest's place: pause or unpause, the last that it was told
 
 make_guests() {
 	local i
@@ -54,37 +55,48 @@ await_all() { # PATH FIRST END: a function cannot be told to rig-until
 	done
 }
 
-# fio starts in one guest after the other, and then stands still: eight that start at once on two
-# processors take minutes.
-warm_up() { # PATH
-	local i
+# The others stand still, and what runs in a guest is started once: eight fio that start at once, or
+# scripts in eight guests that are told something, take minutes on two processors.
+only() { # FIRST END: of the guests, these run
+	local i want
 	for ((i = 0; i < count; i++)); do
-		mapfile -t start < <(completed "$1")
-		job "g$i" busy "${disks[g$i]}" "${LOADS%% *}"
-		await_all "$1" "$i" $((i + 1))
-		stop "g$i"
-		result "g$i" >/dev/null
+		want=pause
+		[ "$i" -lt "$1" ] || [ "$i" -ge "$2" ] || want=unpause
+		[ "${is[i]:-unpause}" = "$want" ] || xl "$want" "g$i"
+		is[i]=$want
 	done
 }
 
-measure() { # ROUND PATH N LOAD
-	local i begun ended busy before after
-	mapfile -t start < <(completed "$2")
-	for ((i = 0; i < $3; i++)); do
-		job "g$i" busy "${disks[g$i]}" "$4"
+begin_load() { # PATH LOAD: in one guest after the other
+	local i
+	for ((i = 0; i < count; i++)); do
+		only "$i" $((i + 1))
+		mapfile -t start < <(completed "$1")
+		job "g$i" busy "${disks[g$i]}" "$2"
+		await_all "$1" "$i" $((i + 1))
 	done
+}
+
+end_load() {
+	local i
+	for ((i = 0; i < count; i++)); do
+		only "$i" $((i + 1))
+		stop "g$i"
+		result "g$i" >/dev/null
+	done
+	only 0 "$count"
+}
+
+measure() { # ROUND PATH N LOAD
+	local begun ended busy before after
+	only 0 "$3"
+	mapfile -t start < <(completed "$2")
 	await_all "$2" 0 "$3"
 	begun=$EPOCHREALTIME
 	before=$(completed "$2" | jq -sc .)
 	busy=$(xentop -b -d "$DURATION" -i 2 | awk '$1 == "Domain-0" { busy = $4 } END { print busy }')
 	ended=$EPOCHREALTIME
 	after=$(completed "$2" | jq -sc .)
-	for ((i = 0; i < $3; i++)); do
-		stop "g$i"
-	done
-	for ((i = 0; i < $3; i++)); do
-		result "g$i" >/dev/null
-	done
 	sample -n --argjson round "$1" --arg path "$2" --argjson guests "$3" --arg load "$4" \
 		--argjson busy "$busy" --argjson before "$before" --argjson after "$after" \
 		--argjson seconds "$(jq -n "$ended - $begun")" \
@@ -93,7 +105,7 @@ measure() { # ROUND PATH N LOAD
 		dom0_busy: $busy, dom0_us: ($busy * 10000 / $iops)}'
 }
 
-# As on a host that serves guests: else this script waits with them for its turn, for minutes.
+# As on a host that serves guests: else this script waits with them for its turn.
 xl sched-credit2 -d 0 -w 4096
 make_guests
 for ((i = 0; i < count; i++)); do
@@ -106,19 +118,16 @@ for path in $PATHS; do
 		disks[g$i]=$(give "$path" "g$i" "${bdfs[i]}")
 	done
 	memory "$path"
-	warm_up "$path"
-	for round in $(seq "$ROUNDS"); do
-		for n in $GUESTS; do
-			for load in $LOADS; do
+	for load in $LOADS; do
+		begin_load "$path" "$load"
+		for round in $(seq "$ROUNDS"); do
+			for n in $GUESTS; do
 				measure "$round" "$path" "$n" "$load"
 			done
 		done
+		end_load
 	done
 	for ((i = 0; i < count; i++)); do
-		job "g$i" rest
-	done
-	for ((i = 0; i < count; i++)); do
-		result "g$i" >/dev/null
 		take_back "$path" "g$i" "${bdfs[i]}"
 	done
 done

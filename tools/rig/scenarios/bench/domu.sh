@@ -3,22 +3,13 @@
 # Does what dom0 says, job after job:
 #   ready DISK                 wait for the disk and read its first block; says now, or never
 #   load DISK LOAD LIMIT       see load.sh
-#   busy DISK LOAD             the load until dom0 says stop; then it stands still, and goes on at the next busy
-#   rest                       the end of that load
+#   busy DISK LOAD             the load until dom0 says stop
 #   end
 set -euo pipefail
 . /rig/files/load.sh
 
 first_block() {
 	dd if="$1" of=/dev/null bs=4096 count=1 iflag=direct status=none
-}
-
-busy=
-end_busy() { # what it measured is not looked at; and of eight that were interrupted one went on
-	[ -n "$busy" ] || return 0
-	pkill -KILL -x fio
-	wait "$busy" || true
-	busy=
 }
 
 for ((n = 0; ; n++)); do
@@ -40,21 +31,13 @@ for ((n = 0; ; n++)); do
 			"$(jq -c --argjson n $(($(events) - before)) '.guest_events = $n' <<<"$result")"
 		;;
 	busy)
-		# It takes many times as long to start as to measure, where eight guests share a processor.
-		[ "$what" = "${under_way:-$what}" ] || end_busy
-		if [ -z "$busy" ]; then
-			under_way=$what
-			rig-until 30 test -b "$disk"
-			load "$disk" "$what" 100000 >/dev/null 2>&1 &
-			busy=$!
-		fi
-		pkill -CONT -x fio || true # not there yet: it need not be told
-		rig-wait "stop-$n" 900 >/dev/null
-		pkill -STOP -x fio
-		rig-signal "result-$n"
-		;;
-	rest)
-		end_busy
+		rig-until 30 test -b "$disk"
+		load "$disk" "$what" 100000 >/dev/null 2>&1 &
+		busy=$!
+		rig-wait "stop-$n" 3600 >/dev/null
+		# What it measured is not looked at; and of eight that were interrupted one went on.
+		pkill -KILL -x fio
+		wait "$busy" || true
 		rig-signal "result-$n"
 		;;
 	end) exit 0 ;;
