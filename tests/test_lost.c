@@ -172,6 +172,59 @@ START_TEST(bad_request_to_a_device_that_is_gone)
 }
 END_TEST
 
+/* Shortage is not the guest's doing: the requests are answered when there is room again. */
+START_TEST(errors_are_told_again_where_that_failed)
+{
+	static const enum sim_op op[] = { SIM_OP_GNT_COPY, SIM_OP_GNT_COPY, SIM_OP_FOREIGN_MAP };
+	const unsigned int mode[] = { 1, 0, 4 };
+
+	up(&modes[mode[_i]]);
+	plug_out();
+	expect_errors();
+	if (_i == 2)
+		ck_assert_int_eq(sim_fault_set(st.machine, op[_i], 1, -ENOMEM), 0);
+	else
+		ck_assert_int_eq(sim_fault_element(st.machine, op[_i], 1 + (uint64_t)_i,
+						   SIM_GNTST_EAGAIN), 0);
+	expect_errors();
+	ck_assert_uint_eq(sim_faults_left(st.machine), 0);
+	ck_assert(!sim_guest_needs_reset(st.guest));
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	plug_in();
+	stage_down(&st);
+}
+END_TEST
+
+/* A worker whose hypercalls fail as such ends, and its successor goes on with what is in its place. */
+START_TEST(worker_that_cannot_tell_errors_is_replaced)
+{
+	struct sim_blk_req *req;
+	struct sim_sg sg[PIECES];
+	unsigned int n;
+	int err;
+
+	up(&modes[1]);
+	plug_out();
+	expect_errors();
+	ck_assert_int_eq(sim_fault_set(st.machine, SIM_OP_GNT_COPY, 1, -EIO), 0);
+	ck_assert_int_eq(sim_sg_alloc(st.guest, sizeof(data), 4096, PIECES, sg, &n), 0);
+	req = sim_blk_submit(st.guest, 0, VIRTIO_BLK_T_IN, 0, sg, n, &err);
+	ck_assert_ptr_nonnull(req);
+	sim_blk_kick(st.guest, 0);
+	for (int i = 0; i < 500 && sim_faults_left(st.machine); i++)
+		usleep(10000);
+	ck_assert_uint_eq(sim_faults_left(st.machine), 0);
+	plug_in();
+	stage_kill(&st);
+	stage_start(&st, true);
+	ck_assert_int_eq(sim_blk_wait(st.guest, 0, req), VIRTIO_BLK_S_OK);
+	sim_sg_free(st.guest, sg, n);
+	stage_io(&st, 0, 8, 4096, 1);
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	stage_down(&st);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("lost");
@@ -183,6 +236,8 @@ int main(void)
 	tcase_add_test(tc, driver_finds_no_device_after_a_reset);
 	tcase_add_test(tc, unused_device_is_gone_for_its_driver);
 	tcase_add_loop_test(tc, bad_request_to_a_device_that_is_gone, 0, 4);
+	tcase_add_loop_test(tc, errors_are_told_again_where_that_failed, 0, 3);
+	tcase_add_test(tc, worker_that_cannot_tell_errors_is_replaced);
 	suite_add_tcase(suite, tc);
 	return check_main(suite);
 }
