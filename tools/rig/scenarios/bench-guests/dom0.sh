@@ -105,8 +105,6 @@ measure() { # ROUND PATH N LOAD
 		dom0_busy: $busy, dom0_us: ($busy * 10000 / $iops)}'
 }
 
-# As on a host that serves guests: else this script waits with them for its turn.
-xl sched-credit2 -d 0 -w 4096
 make_guests
 for ((i = 0; i < count; i++)); do
 	own[i]=$(own_disk "${bdfs[i]}")
