@@ -88,8 +88,8 @@ end_load() {
 }
 
 # The same for all, which is Xen's default, while it is measured. In between dom0 comes first, or this
-# script waits with eight guests for its turn, for minutes. It is no way to measure: events are then
-# served one by one, and dom0's processor a request goes up with the number of guests.
+# script waits with eight guests for its turn, for minutes. It is no way to measure: dom0's processor a
+# request then goes up with the number of guests.
 weight() { xl sched-credit2 -d 0 -w "$1"; }
 first=4096 equal=256
 
