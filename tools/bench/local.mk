@@ -16,7 +16,8 @@ bench_session = shim/bus/control.c shim/mem/hold_client.c shim/mem/hold_table.c 
 	shim/mem/p2m_cache.c shim/mem/p2m_pins.c shim/mem/kept.c shim/mem/pins.c \
 	shim/policy/policy.c shim/policy/print.c shim/policy/rules.c shim/policy/types.c \
 	shim/ring/chain.c shim/ring/shadow.c shim/session/gather.c \
-	shim/session/harvest.c shim/session/keep.c shim/session/loop.c shim/session/p2m.c shim/session/queue.c \
+	shim/session/harvest.c shim/session/keep.c shim/session/loop.c shim/session/lost.c \
+	shim/session/p2m.c shim/session/queue.c \
 	shim/session/requests.c \
 	shim/session/session.c shim/session/submit.c shim/session/translate.c shim/util/log.c \
 	shim/hv/hv.c
