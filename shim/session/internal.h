@@ -102,7 +102,7 @@ struct session {
 	uint8_t status;    /* as the guest sees it */
 	bool live;         /* DRIVER_OK: chains move */
 	bool broken;
-	bool gone; /* the nested device was taken away: nobody looks at it any more */
+	bool gone; /* the nested device was taken away: nobody looks at it before a reset */
 	bool replay; /* the next request may have been carried out by a dead worker */
 	int fatal; /* the session cannot go on */
 	struct log_limit limit;

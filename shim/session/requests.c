@@ -139,8 +139,6 @@ static int op_status(struct session *s, uint32_t wanted)
 		return XVS_EINVAL;
 	if (s->broken)
 		return XVS_EBUSY;
-	if (s->gone && gained)
-		return XVS_EIO;
 	if (gained & VIRTIO_CONFIG_S_FEATURES_OK) {
 		why = driver_refused(s);
 		if (why) {

@@ -76,6 +76,8 @@ int session_quiesce(struct session *s, bool forget)
 	rc = session_let_go(s);
 	if (rc)
 		return rc;
+	if (forget)
+		s->gone = false; /* whoever starts it again finds what there is */
 	for (unsigned int i = 0; i < s->num_queues; i++) {
 		squeue_disable(s, i);
 		if (forget)
