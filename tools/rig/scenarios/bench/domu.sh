@@ -12,6 +12,10 @@ first_block() {
 	dd if="$1" of=/dev/null bs=4096 count=1 iflag=direct status=none
 }
 
+# A guest that was paused takes the time for a processor that was stuck.
+echo 0 >/proc/sys/kernel/watchdog
+echo 1 >/sys/module/rcupdate/parameters/rcu_cpu_stall_suppress
+
 for ((n = 0; ; n++)); do
 	job=$(rig-wait "job-$n" 900)
 	read -r verb disk what limit <<<"$job"
@@ -31,9 +35,6 @@ for ((n = 0; ; n++)); do
 			"$(jq -c --argjson n $(($(events) - before)) '.guest_events = $n' <<<"$result")"
 		;;
 	busy)
-		# A guest that was paused takes the time for a processor that was stuck.
-		echo 0 >/proc/sys/kernel/watchdog
-		echo 1 >/sys/module/rcupdate/parameters/rcu_cpu_stall_suppress
 		rig-until 30 test -b "$disk"
 		load "$disk" "$what" 100000 >/dev/null 2>&1 &
 		busy=$!
