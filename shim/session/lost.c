@@ -45,7 +45,8 @@ void session_lose_device(struct session *s)
 		else if (!s->fatal)
 			take_back(s);
 	}
-	s->gone = true;
+	/* One that may still write is not gone: nobody may do without its reset. */
+	s->gone = !s->fatal;
 }
 
 /* Where the byte is that tells how a request ended: the last one that the device may write. */
