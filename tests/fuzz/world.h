@@ -241,7 +241,8 @@ static inline void world_recover(void)
 	int rc;
 
 	world_calm();
-	check_dev_unplug(w.dev, false); /* where it was taken away another one comes */
+	if (w.checking[0])
+		check_dev_unplug(w.dev, false); /* where it was taken away another one comes */
 	rc = w.dev->ops->reset(w.dev);
 	FUZZ_CHECK(!rc, "reset: %s", strerror(-rc));
 	world_end_holder();
