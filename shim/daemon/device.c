@@ -346,10 +346,10 @@ void kdev_force(struct kdev *d)
 		return;
 	d->forced = true;
 	d->online = false;
-	if (d->state == KD_STARTING && !d->served) /* it was told of nothing yet */
-		kdev_want(d, GOAL_REMOVE);
-	else if (d->state == KD_CONNECTED)
+	if (d->state == KD_CONNECTED)
 		worker_take_device(d);
+	else if (!d->served && !d->adopted) /* the guest was told of nothing that it could use */
+		kdev_want(d, GOAL_REMOVE);
 	kdev_mark(d);
 }
 
