@@ -180,7 +180,9 @@ for ((i = 0; i < cycles; i++)); do
 	[ "$i" -lt $((cycles - last)) ] || [ "${kind% *}" != restart ] || kind=reattach
 	[ "$i" -lt $((cycles - last)) ] || [ "$kind" != reboot ] || kind=unbind
 	if [ "$i" = $((cycles - last + last / 8)) ]; then
+		detach # what a worker shares with the keeper is not the keeper's own
 		memory_before=$(memory)
+		attach
 	fi
 	echo "life $i: $kind"
 	$kind
