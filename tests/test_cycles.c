@@ -22,7 +22,7 @@
 #define WAIT 60000
 #define ATTACH                                                                                    \
 	"{\"cmd\":\"attach\",\"domain\":\"guest\",\"source\":\"" STAGE_SOURCE "\",\"timeout\":60}"
-#define FORCE "{\"cmd\":\"detach\",\"domain\":\"guest\",\"force\":true}"
+#define FORCE "{\"cmd\":\"detach\",\"domain\":\"guest\",\"force\":true,\"timeout\":0}"
 /* KiB. The allocator of a sanitizer takes memory by larger pieces, and gives none back. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__clang__)
 #define MEMORY_SLACK 2048

@@ -328,7 +328,7 @@ START_TEST(hazard_48_keeper_killed_anywhere)
 			sim_fault_clear(stage.machine);
 			stage_start_keeper();
 			json_object_put(stage_ask("{\"cmd\":\"detach\",\"domain\":\"1\","
-						  "\"force\":true}"));
+						  "\"force\":true,\"timeout\":0}"));
 		}
 		sim_fault_clear(stage.machine);
 		STAGE_WAIT(5000, stage_devices() == 0);
@@ -424,11 +424,44 @@ START_TEST(hazard_30_detach_twice_and_force)
 	/* The guest does not answer. */
 	stage_expect("{\"cmd\":\"detach\",\"domain\":\"1\",\"timeout\":1}", false, "--force");
 	ck_assert(stage_node_is(BE "/state", "5"));
-	stage_begin("{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true}");
+	stage_begin("{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true,\"timeout\":1}");
 	json_object_put(stage_ask("{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true}"));
 	json_object_put(stage_finish());
 	STAGE_WAIT(3000, stage_devices() == 0);
 	stage_expect("{\"cmd\":\"detach\",\"domain\":\"1\"}", false, "no device");
+	all_is_gone();
+}
+END_TEST
+
+/* Its driver would wait for what it asked for, and so nobody could take the device from it. */
+START_TEST(hazard_30_force_ends_requests_in_flight)
+{
+	struct sim_blk_req *req;
+	struct sim_sg sg[4];
+	unsigned int n;
+	int err;
+
+	stage_attach();
+	check_dev_pause(stage.disk, true);
+	ck_assert_int_eq(sim_sg_alloc(stage.guest, 4096, 4096, 4, sg, &n), 0);
+	req = sim_blk_submit(stage.guest, 0, VIRTIO_BLK_T_IN, 0, sg, n, &err);
+	ck_assert_ptr_nonnull(req);
+	ck_assert_int_eq(sim_blk_kick(stage.guest, 0), 0);
+	STAGE_WAIT(5000, stage_status("inflight") == 1);
+	stage_begin("{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true,\"timeout\":600}");
+	ck_assert_int_eq(sim_blk_wait(stage.guest, 0, req), VIRTIO_BLK_S_IOERR);
+	sim_sg_free(stage.guest, sg, n);
+	/* A successor does not serve it again. */
+	kill_worker();
+	STAGE_WAIT(5000, stage_status("epoch") == 2 && STATE_IS("connected"));
+	ck_assert_int_eq(sim_blk_flush(stage.guest, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert(stage_node_is(BE "/state", "5"));
+	ck_assert_int_eq(sim_guest_reset(stage.guest), 0);
+	ck_assert_int_ne(sim_guest_start(stage.guest), 0);
+	ck_assert_int_eq(sim_guest_reset(stage.guest), 0);
+	node_put(stage.hv, 0, FE, "state", "6");
+	stage_finish_expecting(true, NULL);
+	check_dev_pause(stage.disk, false);
 	all_is_gone();
 }
 END_TEST
@@ -468,7 +501,7 @@ START_TEST(hazard_32_store_refuses)
 			json_object_put(stage_finish());
 			sim_fault_clear(stage.machine);
 			json_object_put(stage_ask("{\"cmd\":\"detach\",\"domain\":\"1\","
-						  "\"force\":true}"));
+						  "\"force\":true,\"timeout\":0}"));
 			STAGE_WAIT(6000, stage_devices() == 0);
 			all_is_gone();
 			sim_guest_free(stage.guest);
@@ -658,6 +691,7 @@ int main(void)
 	tcase_add_test(life, hazard_31_guest_dies);
 	tcase_add_test(life, hazard_35_reset_not_confirmed);
 	tcase_add_test(life, hazard_30_detach_twice_and_force);
+	tcase_add_test(life, hazard_30_force_ends_requests_in_flight);
 	tcase_add_test(life, hazard_27_flood_of_events);
 	tcase_add_test(life, hazard_32_store_refuses);
 	tcase_add_test(life, strange_clients);
@@ -677,6 +711,7 @@ int main(void)
 	tcase_add_test(p2m, hazard_31_guest_dies);
 	tcase_add_test(p2m, hazard_35_reset_not_confirmed);
 	tcase_add_test(p2m, hazard_30_detach_twice_and_force);
+	tcase_add_test(p2m, hazard_30_force_ends_requests_in_flight);
 	tcase_add_test(p2m, hazard_50_holder_has_the_pages);
 	tcase_add_test(p2m, holder_killed);
 	suite_add_tcase(suite, p2m);

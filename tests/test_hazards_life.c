@@ -13,7 +13,7 @@
 
 #define ATTACH                                                                                    \
 	"{\"cmd\":\"attach\",\"domain\":\"guest\",\"source\":\"" STAGE_SOURCE "\",\"timeout\":20}"
-#define FORCE "{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true}"
+#define FORCE "{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true,\"timeout\":0}"
 #define BE "/local/domain/0/backend/virtio-xenbus/1/0"
 #define FE "/local/domain/1/device/virtio-xenbus/0"
 

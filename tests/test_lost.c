@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The outer hypervisor takes a device away that a guest uses. */
+/* A device is taken away that a guest uses: by the outer hypervisor, or by force. */
 #include "check_main.h"
 #include "stage.h"
 
@@ -23,6 +23,7 @@ static const struct sim_guest_config modes[] = {
 	{ .addressing = XVS_ADDRESSING_P2M },
 	{ .addressing = XVS_ADDRESSING_P2M, .no_features = 1ull << VIRTIO_RING_F_INDIRECT_DESC },
 };
+#define MODES (sizeof(modes) / sizeof(modes[0]))
 
 static struct session_stats *stats(void)
 {
@@ -51,6 +52,11 @@ static void plug_in(void)
 	check_dev_unplug(st.dev, false);
 }
 
+static void take_away(void)
+{
+	ck_assert_int_eq(write(st.stop_fd, "", 1), 1);
+}
+
 static void expect_errors(void)
 {
 	memset(data, 0xa5, sizeof(data));
@@ -68,9 +74,10 @@ START_TEST(requests_in_flight_and_later_ones_end_with_an_error)
 	struct sim_blk_req *req[REQUESTS];
 	struct sim_sg sg[REQUESTS][PIECES];
 	unsigned int n[REQUESTS];
+	bool by_force = _i >= (int)MODES;
 	int err;
 
-	up(&modes[_i]);
+	up(&modes[_i % MODES]);
 	check_dev_pause(st.dev, true);
 	for (unsigned int i = 0; i < REQUESTS; i++) {
 		ck_assert_int_eq(sim_sg_alloc(st.guest, sizeof(data), 4096, PIECES, sg[i], &n[i]), 0);
@@ -87,7 +94,10 @@ START_TEST(requests_in_flight_and_later_ones_end_with_an_error)
 	for (int i = 0; i < 500 && atomic_load(&stats()->inflight) < 10; i++)
 		usleep(10000);
 	ck_assert_uint_ge(atomic_load(&stats()->inflight), 10);
-	plug_out();
+	if (by_force)
+		take_away();
+	else
+		plug_out();
 	for (unsigned int i = 0; i < REQUESTS; i++) {
 		if (!req[i])
 			continue;
@@ -99,9 +109,12 @@ START_TEST(requests_in_flight_and_later_ones_end_with_an_error)
 	ck_assert_uint_eq(journal_live(&st.journal), 0);
 	ck_assert_uint_eq(atomic_load(&stats()->inflight), 0);
 	ck_assert_uint_ge(atomic_load(&stats()->failed), 16);
-	ck_assert_str_eq(stats()->reason, "the nested device is gone");
+	ck_assert_str_eq(stats()->reason, by_force ? "the nested device is taken away" :
+						    "the nested device is gone");
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
-	plug_in();
+	check_dev_pause(st.dev, false);
+	if (!by_force)
+		plug_in();
 	stage_down(&st);
 }
 END_TEST
@@ -118,6 +131,59 @@ START_TEST(driver_finds_what_there_is_after_a_reset)
 	plug_in();
 	ck_assert_int_eq(sim_guest_start(st.guest), 0);
 	stage_io(&st, 0, 8, 4096, 1);
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	stage_down(&st);
+}
+END_TEST
+
+/* Not even where the driver begins again. */
+START_TEST(device_that_was_taken_does_not_come_back)
+{
+	up(&modes[0]);
+	if (_i)
+		plug_out();
+	take_away();
+	expect_errors();
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	if (_i)
+		plug_in();
+	ck_assert_int_ne(sim_guest_start(st.guest), 0);
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	stage_down(&st);
+}
+END_TEST
+
+START_TEST(unused_device_is_taken)
+{
+	up(&modes[0]);
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	take_away();
+	for (int i = 0; i < 100 && !sim_guest_needs_reset(st.guest); i++)
+		sim_guest_ctrl_event(st.guest, 50);
+	ck_assert(sim_guest_needs_reset(st.guest));
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	ck_assert_int_ne(sim_guest_start(st.guest), 0);
+	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
+	stage_down(&st);
+}
+END_TEST
+
+/* What it may still write stays mapped; the order is the keeper's to repeat. */
+START_TEST(taken_device_that_does_not_confirm_its_reset)
+{
+	up(&modes[2]);
+	check_dev_misbehave(st.dev, CHECK_HANG_RESET, 1000);
+	take_away();
+	for (int i = 0; i < 500 && !stats()->reason[0]; i++)
+		usleep(10000);
+	ck_assert_int_eq(stage_stop(&st), ETIMEDOUT);
+	ck_assert_uint_gt(journal_live(&st.journal), 0);
+	check_dev_misbehave(st.dev, CHECK_HANG_RESET, 0);
+	stage_recover(&st);
+	stage_start(&st, true);
+	stage_io(&st, 0, 8, 4096, 1);
+	take_away();
+	expect_errors();
 	ck_assert_int_eq(sim_guest_reset(st.guest), 0);
 	stage_down(&st);
 }
@@ -232,8 +298,11 @@ int main(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, requests_in_flight_and_later_ones_end_with_an_error, 0,
-			    (int)(sizeof(modes) / sizeof(modes[0])));
+			    (int)(2 * MODES));
 	tcase_add_test(tc, driver_finds_what_there_is_after_a_reset);
+	tcase_add_loop_test(tc, device_that_was_taken_does_not_come_back, 0, 2);
+	tcase_add_test(tc, unused_device_is_taken);
+	tcase_add_test(tc, taken_device_that_does_not_confirm_its_reset);
 	tcase_add_test(tc, unused_device_is_gone_for_its_driver);
 	tcase_add_loop_test(tc, bad_request_to_a_device_that_is_gone, 0, 4);
 	tcase_add_loop_test(tc, errors_are_told_again_where_that_failed, 0, 3);

@@ -340,6 +340,19 @@ void kdev_want(struct kdev *d, enum kd_goal goal)
 	}
 }
 
+void kdev_force(struct kdev *d)
+{
+	if (d->forced)
+		return;
+	d->forced = true;
+	d->online = false;
+	if (d->state == KD_CONNECTED)
+		worker_take_device(d);
+	else if (!d->served && !d->adopted) /* the guest was told of nothing that it could use */
+		kdev_want(d, GOAL_REMOVE);
+	kdev_mark(d);
+}
+
 void kdev_refuse(struct kdev *d, const char *why)
 {
 	log_limited(&d->limit, LOG_WARN, "%s: refused: %s", d->name, why);
@@ -364,6 +377,8 @@ void kdev_worker_ready(struct kdev *d)
 	d->served = true;
 	kdev_set_state(d, KD_CONNECTED);
 	log_line(LOG_INFO, "%s: served by process %d", d->name, (int)d->worker.pid);
+	if (d->forced)
+		worker_take_device(d);
 	kdev_sync_store(d);
 }
 

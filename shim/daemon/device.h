@@ -72,6 +72,7 @@ struct kdev {
 	bool adopted; /* left behind by an earlier keeper */
 	bool taken;   /* the source is ours, to be given back */
 	bool online, domain_gone, watched;
+	bool forced;              /* to go, and its guest's requests end in an error */
 	bool served;              /* this connection had a worker that was ready */
 	enum xb_state xb;         /* wanted */
 	enum xb_state xb_written; /* in the store */
@@ -119,6 +120,13 @@ void kdev_evaluate(struct kdev *d);
 
 /* Raises the goal and does what can be done for it at once. */
 void kdev_want(struct kdev *d, enum kd_goal goal);
+
+/*
+ * Takes the device from its guest, which may still let go in good order: what it has in flight and
+ * what it asks for ends in an error, so that nothing is waited for. GOAL_REMOVE is the caller's, when
+ * the guest does not.
+ */
+void kdev_force(struct kdev *d);
 
 /* The front end broke a rule: `error` is written and the device goes to Closing. */
 void kdev_refuse(struct kdev *d, const char *why);

@@ -238,7 +238,7 @@ static int look(struct kdev *d, bool *be_gone)
 	if (rc && rc != -ENOENT && !node_is_malformed(rc))
 		return rc;
 	if (!rc)
-		d->online = online != 0;
+		d->online = online && !d->forced;
 	rc = node_get_state(hv, d->fe, &d->fe_state);
 	if (node_is_malformed(rc)) {
 		if (d->state == KD_INITWAIT || d->state == KD_STARTING || d->state == KD_CONNECTED)

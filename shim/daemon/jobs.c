@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define UNDO_LIMIT 10.0 /* seconds to take back what did not work */
+#define FORCE_LIMIT 5   /* seconds a guest has to let go of what is taken from it */
 
 struct job {
 	struct job *next;
@@ -22,6 +23,7 @@ struct job {
 	struct client *client; /* NULL: it went away */
 	uint64_t generation;
 	bool attach, undoing, done;
+	bool force, removing; /* the guest is not waited for for long; its time is over */
 	char said[160]; /* the last progress line */
 	char why[300];  /* it fails for */
 	ev_timer limit;
@@ -70,6 +72,24 @@ static void set_limit(struct job *job, double seconds)
 	ev_timer_stop(job->keeper->loop, &job->limit);
 	ev_timer_set(&job->limit, seconds, 0.);
 	ev_timer_start(job->keeper->loop, &job->limit);
+}
+
+static void take_away(struct job *job, struct kdev *d, double seconds)
+{
+	job->force = true;
+	set_limit(job, seconds);
+	kdev_force(d);
+}
+
+/* Is it too late? What is taken by force is removed first, whatever the guest does. */
+static bool too_late(struct job *job, struct kdev *d)
+{
+	if (!job->late || !job->force || job->removing)
+		return job->late;
+	job->removing = true;
+	set_limit(job, UNDO_LIMIT);
+	kdev_want(d, GOAL_REMOVE);
+	return d->held[0];
 }
 
 static struct job *job_new(struct keeper *k, struct client *c, struct kdev *d, bool attach,
@@ -123,9 +143,8 @@ static void no_driver(const struct job *job, const struct kdev *d, char *why, si
 static void undo(struct job *job, struct kdev *d)
 {
 	job->undoing = true;
-	set_limit(job, UNDO_LIMIT);
 	say(job, "did not work, taking it back");
-	kdev_want(d, GOAL_REMOVE);
+	take_away(job, d, FORCE_LIMIT);
 }
 
 static void attach_progress(struct job *job, const struct kdev *d)
@@ -152,7 +171,7 @@ static void attach_step(struct job *job, struct kdev *d)
 	if (job->undoing) {
 		if (!d)
 			job_end(job, job->why, NULL);
-		else if (job->late) {
+		else if (too_late(job, d)) {
 			snprintf(job->why + strlen(job->why), sizeof(job->why) - strlen(job->why),
 				 " (still being taken back: xvshim status)");
 			job_end(job, job->why, NULL);
@@ -282,11 +301,14 @@ static void detach_step(struct job *job, struct kdev *d)
 	}
 	if (d->state == KD_RECOVER && d->held[0])
 		say(job, "waiting for the device to confirm its reset");
-	if (!job->late)
+	if (!too_late(job, d))
 		return;
 	domain_name(d->keeper->hv, d->domid, name, sizeof(name));
 	if (d->held[0])
 		snprintf(text, sizeof(text), "%s; its pages stay held until it does", d->held);
+	else if (job->force)
+		snprintf(text, sizeof(text), "%s is still being taken back: xvshim status",
+			 d->src.text);
 	else
 		snprintf(text, sizeof(text),
 			 "domain '%s' did not let %s go within %u s; it may still do so, or "
@@ -299,7 +321,9 @@ void job_detach(struct keeper *k, struct client *c, json_object *request)
 {
 	bool force = request_flag(request, "force");
 	char why[300];
+	unsigned int timeout;
 	struct kdev *d;
+	struct job *job;
 	int rc;
 
 	if (!request_string(request, "domain")) {
@@ -317,15 +341,17 @@ void job_detach(struct keeper *k, struct client *c, json_object *request)
 		client_fail(c, why);
 		return;
 	}
-	if (!job_new(k, c, d, false,
-		     request_number(request, "timeout", 3600, k->conf.detach_timeout))) {
+	timeout = request_number(request, "timeout", 3600,
+				 force ? FORCE_LIMIT : k->conf.detach_timeout);
+	job = job_new(k, c, d, false, timeout);
+	if (!job) {
 		client_fail(c, "out of memory");
 		return;
 	}
 	log_line(LOG_INFO, "%s: detaching %s%s", d->name, d->src.text, force ? " by force" : "");
 	d->online = false;
 	if (force)
-		kdev_want(d, GOAL_REMOVE);
+		take_away(job, d, timeout);
 	kdev_mark(d);
 }
 

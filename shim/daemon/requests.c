@@ -33,7 +33,7 @@ unsigned int request_number(json_object *request, const char *key, unsigned int 
 	if (!json_object_object_get_ex(request, key, &v) || !json_object_is_type(v, json_type_int))
 		return fallback;
 	n = json_object_get_int64(v);
-	return n >= 1 && n <= max ? (unsigned int)n : fallback;
+	return n >= 0 && n <= max ? (unsigned int)n : fallback;
 }
 
 bool request_flag(json_object *request, const char *key)

@@ -130,13 +130,20 @@ int worker_start(struct kdev *d, bool resume)
 }
 
 /*
- * Only our sending half: its end is what the worker's stop_fd sees, and what it says on its way
+ * Only our sending half: its end is what the worker's orders_fd sees, and what it says on its way
  * out still arrives.
  */
 void worker_stop(struct kdev *d)
 {
 	if (d->worker.sock >= 0)
 		shutdown(d->worker.sock, SHUT_WR);
+}
+
+void worker_take_device(struct kdev *d)
+{
+	/* One that cannot be told is ended when the guest's time is over. */
+	if (d->worker.sock >= 0)
+		(void)!send(d->worker.sock, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void worker_kill(struct kdev *d)

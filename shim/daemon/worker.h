@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The process that serves one device. The keeper forks it and from then on only hears from it
- * through a socket pair; closing that socket is the order to stop.
+ * through a socket pair; closing that socket is the order to stop, a byte the one to do without the
+ * nested device.
  */
 #ifndef XVS_DAEMON_WORKER_H
 #define XVS_DAEMON_WORKER_H
@@ -44,6 +45,8 @@ void worker_init(struct kdev *d);
 int worker_start(struct kdev *d, bool resume);
 /* Orders it to stop; it ends within a moment or has to be killed. Idempotent. */
 void worker_stop(struct kdev *d);
+/* Orders it to do without the nested device: its guest's requests end in an error. */
+void worker_take_device(struct kdev *d);
 void worker_kill(struct kdev *d);
 /* How it ended, for the log. */
 void worker_describe_end(const struct kdev *d, int status, char *text, size_t size);

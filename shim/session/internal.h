@@ -102,7 +102,8 @@ struct session {
 	uint8_t status;    /* as the guest sees it */
 	bool live;         /* DRIVER_OK: chains move */
 	bool broken;
-	bool gone; /* the nested device was taken away: nobody looks at it before a reset */
+	bool gone;  /* the nested device was taken away: nobody looks at it before a reset */
+	bool taken; /* by order: it does not come back */
 	bool replay; /* the next request may have been carried out by a dead worker */
 	int fatal; /* the session cannot go on */
 	struct log_limit limit;
@@ -246,8 +247,10 @@ void session_take_chain(struct candidate *c);
 /* Gives the guest what is in the queue's list, log->pub, and notifies it where it wants that. */
 void session_publish(struct session *s, struct squeue *q);
 
-/* lost.c: the nested device was taken away. Its requests are answered with an error from now on. */
+/* lost.c: the nested device was unplugged. Its requests are answered with an error from now on. */
 void session_lose_device(struct session *s);
+/* The same by order, of a device that is there. */
+void session_take_device(struct session *s);
 /* One batch. Returns the number of chains answered. */
 unsigned int session_answer_errors(struct session *s);
 

@@ -7,7 +7,7 @@
 #include <poll.h>
 #include <time.h>
 
-#define STOP_CHECK_TURNS 64 /* busy turns between two looks at stop_fd */
+#define STOP_CHECK_TURNS 64 /* busy turns between two looks at orders_fd */
 #define POLL_MIN_US 4
 #define CLOCK_WAITS 16 /* waits between two that are measured, where none is polled for */
 
@@ -209,10 +209,10 @@ static void take_irq(struct session *s)
 }
 
 /* Waits for events, at most timeout ms. Returns whether to stop. */
-static bool wait_events(struct session *s, int stop_fd, int timeout)
+static bool wait_events(struct session *s, int orders_fd, int timeout)
 {
 	struct pollfd fd[] = {
-		{ .fd = stop_fd, .events = POLLIN },
+		{ .fd = orders_fd, .events = s->taken ? POLLRDHUP : POLLRDHUP | POLLIN },
 		{ .fd = s->hv->ops->evtchn_fd(s->hv), .events = POLLIN },
 		{ .fd = s->gone ? -1 : s->dev->ops->irq_fd(s->dev), .events = POLLIN },
 		{ .fd = s->p2m ? s->p.holder_fd : -1 },
@@ -231,7 +231,9 @@ static bool wait_events(struct session *s, int stop_fd, int timeout)
 		take_event(s);
 	if (fd[2].revents)
 		take_irq(s);
-	return fd[0].revents;
+	if (fd[0].revents == POLLIN)
+		session_take_device(s);
+	return fd[0].revents & ~POLLIN;
 }
 
 static int keep_age(struct session *s)
@@ -242,7 +244,7 @@ static int keep_age(struct session *s)
 }
 
 /* Nothing to do: arms all notifications and sleeps. Returns whether to stop. */
-static bool idle(struct session *s, int stop_fd)
+static bool idle(struct session *s, int orders_fd)
 {
 	int timeout = keep_age(s);
 	unsigned int *window = poll_window(s);
@@ -258,7 +260,7 @@ static bool idle(struct session *s, int stop_fd)
 		timeout = 0; /* it came meanwhile; whoever wants us to stop is heard all the same */
 	if (measured)
 		start = now_us(CLOCK_MONOTONIC);
-	stop = wait_events(s, stop_fd, timeout);
+	stop = wait_events(s, orders_fd, timeout);
 	end_shortage(s);
 	disarm(s);
 	if (measured)
@@ -266,16 +268,16 @@ static bool idle(struct session *s, int stop_fd)
 	return stop;
 }
 
-int session_run(struct session *s, int stop_fd)
+int session_run(struct session *s, int orders_fd)
 {
 	unsigned int busy = 0;
 	bool stop = false;
 
 	while (!stop && !s->fatal) {
 		if (!turn(s) && !spin(s))
-			stop = idle(s, stop_fd);
+			stop = idle(s, orders_fd);
 		else if (++busy % STOP_CHECK_TURNS == 0) {
-			stop = wait_events(s, stop_fd, 0);
+			stop = wait_events(s, orders_fd, 0);
 			keep_age(s);
 		}
 	}

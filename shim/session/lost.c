@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The nested device was taken away while a driver uses it. Drivers wait for every request they made,
- * virtio_blk even when it is removed, so each is answered with an error until the device is detached:
- * a disk that is gone, and not one that is silent.
+ * The nested device is taken away while a driver uses it: by the outer hypervisor, or by force. Drivers
+ * wait for every request they made, virtio_blk even when it is removed, so each is answered with an
+ * error until the device is detached: a disk that is gone, and not one that is silent.
  */
 #include "session/internal.h"
 
@@ -25,9 +25,8 @@ static void take_back(struct session *s)
 	session_count_inflight(s);
 }
 
-void session_lose_device(struct session *s)
+static void lose(struct session *s, const char *reason)
 {
-	static const char reason[] = "the nested device is gone";
 	int rc = 0;
 
 	while (session_harvest(s)) /* what it has answered */
@@ -47,6 +46,17 @@ void session_lose_device(struct session *s)
 	}
 	/* One that may still write is not gone: nobody may do without its reset. */
 	s->gone = !s->fatal;
+}
+
+void session_lose_device(struct session *s)
+{
+	lose(s, "the nested device is gone");
+}
+
+void session_take_device(struct session *s)
+{
+	s->taken = true;
+	lose(s, "the nested device is taken away");
 }
 
 /* Where the byte is that tells how a request ended: the last one that the device may write. */

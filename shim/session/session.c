@@ -77,7 +77,7 @@ int session_quiesce(struct session *s, bool forget)
 	if (rc)
 		return rc;
 	if (forget)
-		s->gone = false; /* whoever starts it again finds what there is */
+		s->gone = s->taken; /* else whoever starts it again finds what there is */
 	for (unsigned int i = 0; i < s->num_queues; i++) {
 		squeue_disable(s, i);
 		if (forget)

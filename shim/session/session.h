@@ -49,12 +49,15 @@ unsigned int session_dma_pages(const struct xdev *dev);
 int session_open(struct session **s, const struct session_params *params, char *why, size_t size);
 
 /*
- * Serves until stop_fd is readable or at its end. Returns 0 then: the device was reset and
- * every page of the guest but the control page is let go; -ETIMEDOUT: the device did not
+ * Serves until orders_fd, a pipe or a socket, is at its end. Returns 0 then: the device was reset
+ * and every page of the guest but the control page is let go; -ETIMEDOUT: the device did not
  * confirm its reset and pages are still mapped and in the journal; other negative errno: the
  * session cannot go on, state as for a dead worker.
+ *
+ * Anything to read there, which nobody reads, takes the nested device away: it is reset, and what
+ * the guest has in flight and what it asks for is answered with an error until the end.
  */
-int session_run(struct session *s, int stop_fd);
+int session_run(struct session *s, int orders_fd);
 
 /* Unmaps the control page and closes the port. */
 void session_close(struct session *s);

@@ -25,9 +25,9 @@ static const struct command commands[] = {
 	  OPT_TAKE | OPT_TIMEOUT | OPT_ALLOW, 2, 2, cmd_attach },
 	{ "detach", "DOMAIN [pci:BDF] [--force] [--timeout S]", "take a device back",
 	  "The guest lets go first; then the device goes back to its earlier driver.\n"
-	  "  --force      do not wait for the guest: its driver sees a dead device, and\n"
-	  "               requests it has in flight stay so until the guest reboots\n"
-	  "  --timeout S  seconds the guest may take (10)\n",
+	  "  --force      requests that the guest has in flight end in an error, and when\n"
+	  "               its time is over the device is taken, whatever the guest does\n"
+	  "  --timeout S  seconds the guest may take (10; with --force 5)\n",
 	  OPT_FORCE | OPT_TIMEOUT, 1, 2, cmd_detach },
 	{ "list", "", "devices that are attached", "", 0, 0, 0, cmd_list },
 	{ "status", "[DOMAIN [pci:BDF]]", "counters and health of daemon and devices", "", 0, 0, 2,

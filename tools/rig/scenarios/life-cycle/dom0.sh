@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# CYCLES (200) lives of the first disk, of ten kinds in turn. The guest does what it is told and says
+# CYCLES (200) lives of the first disk, of eleven kinds in turn. The guest does what it is told and says
 # when it is done. What is held is counted while nothing is attached, at the beginning and at the end.
 set -euo pipefail
 
@@ -110,6 +110,13 @@ detach_loaded() {
 	attach
 }
 
+take() { # by force, under load: its requests end in an error, and it lets go in good order
+	guest load
+	xvshim detach guest "pci:$bdf" --force --timeout 60
+	guest fails gone
+	attach
+}
+
 reboot() {
 	local old
 	old=$(xl domid guest)
@@ -163,17 +170,19 @@ for what in pins ports descriptors watches files; do # each of the counts counts
 	[ "$(count_of $what "$before")" -lt "$(count_of $what "$used")" ] || { echo "$what are not counted"; exit 1; }
 done
 
-kinds=(reattach unbind unload pause kill_worker "restart stop" interrupt detach_loaded unplug "restart kill")
+kinds=(reattach unbind unload pause kill_worker "restart stop" interrupt detach_loaded unplug "restart kill" take)
 declare -A count
 last=$((cycles >= 80 ? 40 : cycles / 2))
 for ((i = 0; i < cycles; i++)); do
-	kind=${kinds[i % 10]}
+	kind=${kinds[i % ${#kinds[@]}]}
 	[ $((i % 50)) != 49 ] || kind=reboot
 	# Its memory is compared in the life of one keeper, which ends with these.
 	[ "$i" -lt $((cycles - last)) ] || [ "${kind% *}" != restart ] || kind=reattach
 	[ "$i" -lt $((cycles - last)) ] || [ "$kind" != reboot ] || kind=unbind
 	if [ "$i" = $((cycles - last + last / 8)) ]; then
+		detach # what a worker shares with the keeper is not the keeper's own
 		memory_before=$(memory)
+		attach
 	fi
 	echo "life $i: $kind"
 	$kind
