@@ -7,6 +7,8 @@
  */
 #include "world.h"
 
+#include <sys/eventfd.h>
+
 static struct hostile {
 	struct xdev dev;
 	uint64_t features;

@@ -271,6 +271,8 @@ static void step(struct fuzz *f)
 		event = fuzz_u8(f);
 		if (event & 1)
 			check_dev_fail(w.dev);
+		else if ((event & 14) == 14 && w.s)
+			session_take_device(w.s);
 		else if ((event & 6) == 6)
 			check_dev_unplug(w.dev, true);
 		else

@@ -18,8 +18,8 @@
 #include "hv/sim_priv.h"
 #include "mem/hold.h"
 
+#include <fcntl.h>
 #include <linux/virtio_blk.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define WORLD_BACK 0
@@ -73,7 +73,7 @@ static struct world {
 	void (*trace)(void *arg, const struct check_trace *t);
 	struct session *s;
 	struct session_params params;
-	int ready_fd; /* always readable: a session that waits for it does not wait */
+	int ended_fd; /* its other end is closed: a session that waits for it does not wait */
 	struct world_page page[WORLD_PAGES];
 	uint32_t ctrl_port, port[WORLD_QUEUES];
 	uint16_t avail[WORLD_QUEUES];
@@ -291,7 +291,7 @@ static inline void world_turn(void)
 	if (!w.s)
 		return;
 	if (!turn(w.s) && !w.s->fatal)
-		idle(w.s, w.ready_fd);
+		idle(w.s, w.ended_fd);
 	if (w.s->fatal)
 		world_take_over();
 }
@@ -381,7 +381,7 @@ static inline void make_world(struct xdev *dev)
 {
 	struct check_config c = { .num_queues = WORLD_QUEUES, .queue_size = WORLD_SIZE,
 				  .sectors = WORLD_SECTORS, .stepped = true };
-	int rc = 0;
+	int end[2], rc = 0;
 
 	log_set_level((enum log_level)0);
 	w.m = sim_machine_new(&(struct sim_config){ .seed = 1, .frames = WORLD_FRAMES }, &rc);
@@ -405,8 +405,9 @@ static inline void make_world(struct xdev *dev)
 	w.holder_hv = sim_hv_open(w.m, WORLD_BACK, HV_CAP_P2M, &rc);
 	FUZZ_CHECK(w.holder_hv, "handle: %s", strerror(-rc));
 	hold_table_init(&w.holder, w.holder_hv, WORLD_GUEST);
-	w.ready_fd = eventfd(1, EFD_CLOEXEC);
-	FUZZ_CHECK(w.ready_fd >= 0, "no event descriptor");
+	FUZZ_CHECK(!pipe2(end, O_CLOEXEC), "no pipe");
+	close(end[1]);
+	w.ended_fd = end[0];
 	sim_audit(w.m, SIM_ANY, &w.clean);
 }
 
@@ -483,7 +484,7 @@ static inline void world_end(void)
 /* Another machine for the next input. */
 static inline void world_drop(void)
 {
-	close(w.ready_fd);
+	close(w.ended_fd);
 	w.keeper->ops->dma_free(w.keeper, &w.dma);
 	hv_close(w.keeper);
 	hv_close(w.holder_hv);
