@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the user sees while the rig works: one line a step, with the seconds so far."""
 
+import collections
 import contextlib
 import sys
 import time
+
+
+# Of a failed run, repeated at the end of `rig test`.
+LAST_LINES = 12
 
 
 class Failure(Exception):
@@ -20,7 +25,8 @@ class Ui:
     def __init__(self, verbose=False):
         self.verbose = verbose
         self.start = time.monotonic()
-        self._phase = None
+        self.reason = None
+        self._last = collections.deque(maxlen=LAST_LINES)
 
     def elapsed(self):
         return time.monotonic() - self.start
@@ -29,10 +35,20 @@ class Ui:
         self.start = time.monotonic()
 
     def note(self, text):
-        print(f"rig: {self.elapsed():6.1f}s  {text}", flush=True)
+        self._say(f"rig: {self.elapsed():6.1f}s  {text}")
 
     def line(self, prefix, text):
-        print(f"{prefix}| {text}", flush=True)
+        self._say(f"{prefix}| {text}")
+
+    def _say(self, line):
+        self._last.append(line)
+        print(line, flush=True)
+
+    def again(self):
+        """Why the run failed and what it said last: the whole of it may be far above, or cut."""
+        print(f"    because {self.reason}; its last lines:")
+        for line in self._last:
+            print("    " + line)
 
     @contextlib.contextmanager
     def step(self, text):

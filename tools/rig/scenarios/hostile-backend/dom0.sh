@@ -28,6 +28,7 @@ tell scan
 [ "$(secret_in)" -gt 0 ] || { echo "a secret that was written to the disk is not found"; exit 1; }
 echo "verified: hazard 45: protection pool: $pages granted pages read, nothing of what was in the guest's memory; found once it was written to the disk"
 tell close
+rig-wait pool-gone 60 >/dev/null
 
 tell open strict
 rig-wait strict-written 60 >/dev/null
@@ -47,6 +48,7 @@ rig-signal storm
 tell storm 6000
 echo "verified: hazard 46: $answer; the guest's own work meanwhile: $(rig-wait storm-done 60) rounds"
 tell close
+rig-wait strict-gone 60 >/dev/null
 
 tell open strict
 rig-wait keep-up 60 >/dev/null
@@ -57,9 +59,11 @@ tell kept
 tell unkeep
 echo "verified: hazard 44: a page kept mapped: device broken, the page not used again while all other memory was; let go without a BUG"
 tell close
+rig-wait kept-gone 60 >/dev/null
 
 tell races 12
 rig-signal raced
+rig-wait raced-gone 60 >/dev/null
 tell open pool
 rig-wait raced-up 120 >/dev/null
 echo "verified: hazard 47: 12 connections ended in any state, with I/O; then one that works"

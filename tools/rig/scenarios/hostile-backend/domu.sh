@@ -18,7 +18,13 @@ up() {
 	use "$1"
 	rig-signal "$2"
 }
-gone() { rig-until 60 test ! -e "$1"; }
+# Said to dom0, since the next disk is to have the same name: it could come between two looks, or while
+# udev has the last one open, and would then have another.
+gone() {
+	rig-until 60 test ! -e "$1"
+	udevadm settle
+	rig-signal "$2"
+}
 trigger() { dd if="$1" of=/tmp/got bs=4k count=1 skip=$at iflag=direct status=none; }
 said() { dmesg | grep -q "$1"; }
 # Nearly all memory that is free, filled with a word of 16 bytes, and free again.
@@ -50,7 +56,7 @@ up /dev/vda pool-used
 rig-wait scanned 120 >/dev/null
 dd if=/tmp/mib of=/dev/vda bs=64k count=4 oflag=direct status=none
 rig-signal secret-written
-gone /dev/vda
+gone /dev/vda pool-gone
 
 # 42, 43, 46
 up /dev/vda strict-up
@@ -72,7 +78,7 @@ stormy=$(work)
 use /dev/vda
 rig-signal storm-done "$stormy of $alone"
 [ $((stormy * 10)) -gt "$alone" ] # the host has two processors, and dom0 takes one
-gone /dev/vda
+gone /dev/vda strict-gone
 
 # 44
 up /dev/vda keep-up
@@ -82,12 +88,13 @@ rig-until 20 said 'keeps a page mapped that it had to give back'
 if trigger /dev/vda 2>/dev/null; then exit 1; fi
 fill overwritten-4444
 rig-signal keep-filled
-gone /dev/vda
+gone /dev/vda kept-gone
 
 # 47
 while ! xenstore-exists data/rig/s/raced; do
 	[ ! -b /dev/vda ] || dd if=/dev/vda of=/dev/null bs=64k count=8 iflag=direct status=none 2>/dev/null || true
 done
+gone /dev/vda raced-gone
 up /dev/vda raced-up
 
 # 41: virtio_blk never ends what a broken queue has in flight, so nobody waits for it
