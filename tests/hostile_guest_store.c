@@ -47,7 +47,8 @@ static void bad_nodes(struct hg *g)
 			"is malformed");
 	refused(g, XVS_KEY_CTRL_REF, longer, "is over 256 bytes");
 	refused(g, XVS_KEY_VERSION, "2", "picked version 2");
-	refused(g, XVS_KEY_ADDRESSING, "p2m", "is malformed");
+	refused(g, XVS_KEY_ADDRESSING, "p2m", "picked p2m, which it is not offered");
+	refused(g, XVS_KEY_ADDRESSING, "grant,", "is malformed");
 	refused(g, XVS_KEY_PROTECTION, "none", "is malformed");
 	refused(g, "state", "3x", "'state' is malformed");
 	refused(g, "state", "4", "Connected before the back end");
@@ -57,7 +58,7 @@ static void bad_nodes(struct hg *g)
 	hg_start(g);
 	hg_good(g);
 	hg_step(g, 25, "baseline", " ");
-	hg_step(g, 25, "hazard", "15 bad nodes: each refused with its reason in the store, then served");
+	hg_step(g, 25, "hazard", "16 bad nodes: each refused with its reason in the store, then served");
 }
 
 /* -- 26, 27, 28 -- */
