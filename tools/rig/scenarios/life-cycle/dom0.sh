@@ -5,7 +5,7 @@
 set -euo pipefail
 
 bdf=${RIG_BDFS%% *} cycles=${CYCLES:-200} port=0000:00:1c.0
-number=0 reboots=0
+number=0
 
 # -- the guest --
 
@@ -128,7 +128,6 @@ reboot() {
 	begin_guest
 	rig-until 60 nothing_attached
 	attach
-	reboots=$((reboots + 1))
 }
 rebooted() { [ "$(xl domid guest 2>/dev/null || echo "$1")" != "$1" ]; }
 export -f rebooted
