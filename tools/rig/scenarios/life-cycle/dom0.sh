@@ -6,6 +6,7 @@ set -euo pipefail
 
 bdf=${RIG_BDFS%% *} cycles=${CYCLES:-200} port=0000:00:1c.0
 number=0
+[ "$cycles" -ge 22 ] || { echo "CYCLES=$cycles: 22 at least, so that each kind comes before memory is looked at, and after"; exit 1; }
 
 # -- the guest --
 
