@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 set -uo pipefail
 
+rounds=${ROUNDS:-8} last=$((rounds + 1))
+
 moving() { [ "$(awk '{ print $5 }' /sys/block/vda/stat)" -gt 100 ]; }
 export -f moving # for rig-until
 
-for round in $(seq 0 21); do
+for round in $(seq 0 "$last"); do
 	rig-until 60 test -b /dev/vda || exit 1
-	if [ "$round" = 7 ] || [ "$round" = 14 ]; then
+	if [ "$round" = $((rounds / 3)) ] || [ "$round" = $((rounds * 2 / 3)) ]; then
 		fio --name=load --filename=/dev/vda --direct=1 --ioengine=libaio --iodepth=16 \
 			--rw=randwrite --bs=4k --size=64M --runtime=60 --time_based \
 			>/tmp/fio 2>&1 &
@@ -19,6 +21,6 @@ for round in $(seq 0 21); do
 	rig-until 60 test ! -e /dev/vda || exit 1
 	wait # fio ends with an error when its disk goes
 	rig-signal "down-$round"
-	[ "$round" = 21 ] || rig-wait "attached-$round" 60 || exit 1
+	[ "$round" = "$last" ] || rig-wait "attached-$round" 60 || exit 1
 done
 exit 0
