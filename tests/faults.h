@@ -37,7 +37,7 @@ struct fault {
 };
 
 #define FAULTS_MAX 2
-#define FAULT_LANES 8
+#define FAULT_LANES 4
 
 struct fault_case {
 	unsigned int scenario;
