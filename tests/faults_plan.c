@@ -172,6 +172,8 @@ unsigned int faults_single(const struct fault_world *w, unsigned int sample)
 
 	if (run_one_case(w, &failed))
 		return failed;
+	if (getenv("FAULTS_SAMPLE"))
+		sample = (unsigned int)atoi(getenv("FAULTS_SAMPLE"));
 	if (getenv("FAULTS_ALL"))
 		sample = 0;
 	faults_run_open(&r, w);
