@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Everything is counted while the disk is detached and the guest is quiet: Xen's own grant dump,
 # and the daemon's descriptors and memory. Block devices of the guest use no persistent grants,
-# so an idle guest's count is exact. ROUNDS: how often, 8 unless it is said.
+# so an idle guest's count is exact. ROUNDS: how often, at least 3, 8 unless it is said.
 set -euo pipefail
 
 bdf=${RIG_BDFS%% *} domid=$(xl domid guest)
@@ -12,6 +12,7 @@ memory() { awk '/^Rss|^Private_Dirty/ { kib[$1] = $2 } END { print kib["Private_
 count() { echo "$(rig-grants "$domid") $(descriptors)"; }
 
 rounds=${ROUNDS:-8}
+[ "$rounds" -ge 3 ] || { echo "ROUNDS=$rounds: two of them are under I/O, so 3 at least"; exit 1; }
 for round in $(seq 0 "$rounds"); do
 	rig-wait "up-$round" 120
 	xvshim detach guest "pci:$bdf"
