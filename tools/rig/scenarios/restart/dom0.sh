@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What `systemctl restart` does: SIGTERM, an end with status 0, another exec. The last time SIGKILL.
+# The worker gets SIGKILL four times. Then what `systemctl restart` does, four times: SIGTERM, an
+# end with status 0, another exec. The last time the daemon gets SIGKILL.
 set -euo pipefail
 
 status() { xvshim status guest --json | jq -r ".devices[0].$1"; }
@@ -9,22 +10,48 @@ taken_over() { [ "$(status epoch)" -gt "$epoch" ] && [ "$(status state)" = conne
 export -f status moved taken_over # for rig-until
 export before epoch
 
-rig-wait started 120
-rig-throttle 0 50 # fewer than any guest asks for, so the queue stays full
-for how in stop stop stop stop kill; do
+# next_round: something is served, so something is in flight; what begins now is the next epoch.
+next_round() {
 	before=$(status counters.chains)
 	rig-until 60 moved
 	epoch=$(status epoch)
+}
+
+kill_worker() {
+	local resumed
+	next_round
+	resumed=$(status counters.resumed)
+	kill -KILL "$(status worker)"
+	rig-until 20 taken_over
+	resumed=$(($(status counters.resumed) - resumed))
+	echo "worker killed, epoch $(status epoch): $resumed chains submitted again"
+	[ "$resumed" -gt 0 ] || { echo "nothing was in flight"; exit 1; }
+}
+
+# restart_daemon HOW: stop or kill.
+restart_daemon() {
+	local begun
+	next_round
 	begun=$(date +%s%N)
-	rig-xvshimd "$how"
+	rig-xvshimd "$1"
 	rig-xvshimd start
 	rig-until 20 taken_over
 	before=$(status counters.chains)
 	rig-until 60 moved # and goes on
-	echo "$how and start: epoch $(status epoch), served again and 40 chains after $((($(date +%s%N) - begun) / 1000000)) ms"
+	echo "$1 and start: epoch $(status epoch), served again and 40 chains after $((($(date +%s%N) - begun) / 1000000)) ms"
+}
+
+rig-wait started 120
+rig-throttle 0 50 # fewer than any guest asks for, so the queue stays full
+for _ in 1 2 3 4; do
+	kill_worker
+done
+[ "$(status restarts)" -ge 4 ]
+for how in stop stop stop stop kill; do
+	restart_daemon "$how"
 done
 rig-throttle 0 0
 rig-signal killed
 rig-wait verified 400
 [ "$(status counters.broken)" = 0 ] && [ "$(status counters.leaked_handles)" = 0 ]
-echo "verified: daemon restarted four times and killed once, $(status counters.resumed) chains submitted again, none lost"
+echo "verified: worker killed four times, daemon restarted four times and killed once, $(status counters.resumed) chains submitted again, none lost"
