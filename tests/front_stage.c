@@ -20,6 +20,8 @@ int xvs_negotiate_check(void)
 int xvs_negotiate(struct xvs_front *f, const char **what)
 {
 	*what = "none";
+	if (f->restoring) /* what it was, or nothing */
+		return kernel_fails() || offers_else ? -EOPNOTSUPP : 0;
 	f->agreed = (struct xvs_agreed){ 2, "grant", XVS_ADDRESSING_GRANT, mode };
 	return kernel_fails() ? -EPROTO : 0;
 }
@@ -80,7 +82,7 @@ int xvs_keep_unmap(struct xvs_front *f, grant_ref_t ref, unsigned int pages)
 /* -- a back end -- */
 
 struct xenbus_device xbdev;
-bool mute, wrong;
+bool mute, wrong, offers_else;
 
 struct xvs_front *front(void)
 {
@@ -133,7 +135,7 @@ int device_reprobe(struct device *dev)
 void power_up(void)
 {
 	kernel_start();
-	mute = wrong = false;
+	mute = wrong = offers_else = false;
 	mode = &strict;
 	kernel.notified = answer;
 	xbdev = (struct xenbus_device){ .nodename = "device", .otherend = "backend" };

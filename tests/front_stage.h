@@ -12,6 +12,7 @@ extern const struct xvs_mode strict, adaptive, pool, lazy;
 extern const struct xvs_mode *mode; /* what will be agreed on */
 extern struct xenbus_device xbdev;
 extern bool mute, wrong; /* the back end does not answer; it answers nonsense */
+extern bool offers_else; /* not what the saved device had */
 
 struct xvs_front *front(void);
 struct virtqueue *the_queue(void);

@@ -546,8 +546,8 @@ void virtio_break_device(struct virtio_device *vdev)
 
 void virtio_config_changed(struct virtio_device *vdev)
 {
-	(void)vdev;
 	kernel.config_changes++;
+	vdev->config->get(vdev, 0, &vdev->built_on, 1);
 }
 
 /* What the core and a driver with one queue do, in their order. */
@@ -557,7 +557,7 @@ static int start_driver(struct virtio_device *vdev, bool first)
 	static const char *const names[] = { "queue" };
 	vq_callback_t *callbacks[] = { NULL };
 	struct virtqueue *vqs[1];
-	u8 status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
+	u8 status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER, byte;
 	int ret;
 
 	ops->reset(vdev);
@@ -572,6 +572,11 @@ static int start_driver(struct virtio_device *vdev, bool first)
 	ops->set_status(vdev, status);
 	if (!(ops->get_status(vdev) & VIRTIO_CONFIG_S_FEATURES_OK))
 		return -ENODEV;
+	/* virtio_blk looks for the number of its queues once more, and has tables for what it was. */
+	ops->get(vdev, 0, &byte, 1);
+	if (!first && byte != vdev->built_on)
+		kernel_bug("a driver was restored on another config space");
+	vdev->built_on = byte;
 	ret = ops->find_vqs(vdev, 1, vqs, callbacks, names, NULL, NULL);
 	if (ret)
 		return ret;

@@ -184,6 +184,7 @@ typedef struct {
 	int unused;
 } wait_queue_head_t;
 void kernel_wait(unsigned long ms); /* lets time go by */
+#define HZ 1000
 #define jiffies (kernel.now)
 #define msecs_to_jiffies(ms) ((unsigned long)(ms))
 #define time_after(a, b) ((long)((b) - (a)) < 0)
@@ -380,11 +381,13 @@ struct virtio_device {
 	struct list_head vqs;
 	u64 features;
 	bool frozen; /* its driver */
+	u8 built_on; /* of config space, what the driver made its tables for */
 };
 #define dev_to_virtio(d) container_of(d, struct virtio_device, dev)
 #define __virtio_clear_bit(v, n) ((v)->features &= ~BIT_ULL(n))
 #define virtio_has_feature(v, n) ((v)->features >> (n) & 1)
 #define vring_transport_features(v) ((void)(v))
+#define virtqueue_is_broken(vq) ((vq)->broken)
 #define virtqueue_get_vring_size(vq) ((uint16_t)(vq)->size)
 /* The descriptor table, the available ring behind it, the used ring on a page of its own. */
 #define virtqueue_get_desc_addr(vq) ((vq)->addr)

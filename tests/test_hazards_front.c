@@ -293,6 +293,37 @@ START_TEST(hazard_46_events_without_news_are_spurious)
 }
 END_TEST
 
+/* What is news because the back end says so is so only for a while. */
+START_TEST(hazard_46_news_without_end)
+{
+	struct xvs_front *f;
+	unsigned int before;
+
+	probe();
+	connect_to_backend();
+	f = front();
+	before = kernel.spurious;
+	for (unsigned int i = 0; i < 1000; i++) {
+		f->ctrl->info.epoch++;
+		f->ctrl->info.config_generation += 2;
+		f->ctrl->rsp.seq += 1000; /* to no request */
+		kernel_raise(f->ctrl_irq);
+	}
+	ck_assert_uint_ge(kernel.spurious, before + 900);
+	kernel.now += 2 * HZ;
+	before = kernel.spurious;
+	f->ctrl->info.epoch++;
+	kernel_raise(f->ctrl_irq);
+	ck_assert_uint_eq(kernel.spurious, before);
+	/* A used ring that broke its queue is none either. */
+	kernel.used = true;
+	f->queue[0].vq->broken = true;
+	kernel_raise(f->queue[0].irq);
+	ck_assert_uint_eq(kernel.spurious, before + 1);
+	unload(0);
+}
+END_TEST
+
 static unsigned int turns;
 
 static void config_never_settles(void)
@@ -407,6 +438,24 @@ START_TEST(hazard_47_no_answer)
 	kernel_run_work();
 	ck_assert(the_queue()->broken);
 	ck_assert(!the_queue()->notify(the_queue()));
+	unload(0);
+}
+END_TEST
+
+/* Whoever drives the device would wait for its first request without end. */
+START_TEST(hazard_47_refuses_to_start)
+{
+	struct virtio_device *vdev;
+
+	probe();
+	connect_to_backend();
+	vdev = &front()->vd->vdev;
+	wrong = true;
+	vdev->config->set_status(vdev, 15);
+	ck_assert(xvs_broken(front()));
+	kernel_run_work();
+	ck_assert(the_queue()->broken);
+	wrong = false;
 	unload(0);
 }
 END_TEST
@@ -532,20 +581,100 @@ START_TEST(hazard_24_save_called_off_in_vain)
 }
 END_TEST
 
-/* What there is now is none that the driver could go on with. */
+/* Not what was saved, in one respect; the driver, which would take it for that, is not told. */
+static void become_another(int how)
+{
+	struct xvs_control_page *c = front()->ctrl;
+
+	switch (how) {
+	case 1:
+		c->info.config_len = 63;
+		break;
+	case 2:
+		c->queue[0].size_max = 32;
+		break;
+	case 3:
+		c->queue[0].size_max = 0;
+		break;
+	case 4:
+		c->info.num_queues = 1;
+		break;
+	default:
+		front()->vd->vdev.features |= BIT_ULL(5);
+	}
+}
+
+/* What there is now is none that the driver could go on with. It ends, and whoever waits for it. */
 START_TEST(hazard_24_restored_as_another_device)
 {
 	probe();
 	connect_to_backend();
 	save();
-	front()->vd->vdev.id.device = 1;
+	kernel.through = true;
+	offers_else = !_i;
+	restored(true);
+	backend_state(XenbusStateInitWait);
+	if (_i) {
+		ck_assert_int_eq(xbdev.state, XenbusStateInitialised);
+		fill_control_page();
+		become_another(_i);
+		backend_state(XenbusStateConnected);
+	}
+	ck_assert(!kernel.through);
+	ck_assert_ptr_null(front()->vd);
+	ck_assert_int_eq(front()->stage, XVS_FAILED);
+	ck_assert_int_eq(xbdev.state, XenbusStateClosed);
+	unload(0);
+}
+END_TEST
+
+/* The driver cannot be restored, for the back end does not answer. */
+START_TEST(hazard_24_restored_in_vain)
+{
+	probe();
+	connect_to_backend();
+	save();
 	restored(true);
 	backend_state(XenbusStateInitWait);
 	fill_control_page();
+	front()->ctrl->config[0] = 1; /* is not looked at any more */
+	mute = true;
 	backend_state(XenbusStateConnected);
 	ck_assert(xvs_broken(front()));
 	ck_assert(!kernel.through && the_queue()->broken);
 	ck_assert(!the_queue()->notify(the_queue()));
+	unload(0);
+}
+END_TEST
+
+/* More than there was: the driver goes on with what it knows, then hears of the new config. */
+START_TEST(hazard_24_restored_with_more)
+{
+	struct virtio_device *vdev;
+	unsigned int changes;
+	u32 generation;
+	u8 byte = 0;
+
+	probe();
+	connect_to_backend();
+	vdev = &front()->vd->vdev;
+	save();
+	restored(true);
+	changes = kernel.config_changes;
+	generation = vdev->config->generation(vdev);
+	backend_state(XenbusStateInitWait);
+	fill_control_page();
+	front()->ctrl->info.config_len = 80;
+	front()->ctrl->config[0] = 7;
+	front()->ctrl->info.config_generation = _i ? 4 : 0;
+	front()->ctrl->queue[0].size_max = 128;
+	backend_state(XenbusStateConnected);
+	works();
+	ck_assert_uint_eq(the_queue()->size, 64);
+	ck_assert_uint_gt(kernel.config_changes, changes);
+	ck_assert_uint_ne(vdev->config->generation(vdev), generation);
+	vdev->config->get(vdev, 0, &byte, 1);
+	ck_assert_uint_eq(byte, 7);
 	unload(0);
 }
 END_TEST
@@ -565,16 +694,20 @@ int main(void)
 	tcase_add_test(tc, hazard_45_nothing_stale_is_shared);
 	tcase_add_test(tc, adaptive_copies_short_requests);
 	tcase_add_test(tc, hazard_46_events_without_news_are_spurious);
+	tcase_add_test(tc, hazard_46_news_without_end);
 	tcase_add_test(tc, hazard_46_config_that_never_settles);
 	tcase_add_loop_test(tc, hazard_47_states_in_any_order, 0, 4);
 	tcase_add_test(tc, hazard_47_closed_twice);
 	tcase_add_test(tc, hazard_47_initwait_told_twice);
 	tcase_add_test(tc, hazard_47_no_answer);
+	tcase_add_test(tc, hazard_47_refuses_to_start);
 	tcase_add_test(tc, hazard_24_saved_and_restored);
 	tcase_add_loop_test(tc, hazard_24_restored_without_a_back_end, 0, 2);
 	tcase_add_loop_test(tc, hazard_24_removed_before_it_was_restored, 0, 3);
 	tcase_add_test(tc, hazard_24_save_called_off_in_vain);
-	tcase_add_test(tc, hazard_24_restored_as_another_device);
+	tcase_add_loop_test(tc, hazard_24_restored_as_another_device, 0, 6);
+	tcase_add_test(tc, hazard_24_restored_in_vain);
+	tcase_add_loop_test(tc, hazard_24_restored_with_more, 0, 2);
 	suite_add_tcase(suite, tc);
 	return check_main(suite);
 }

@@ -20,6 +20,7 @@ module_param(request_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(request_timeout_ms, "Longest wait for a back end's answer (default 30000)");
 
 #define XVS_CONFIG_TRIES 16
+#define XVS_NEWS_MAX 64 /* a second that are news because the back end says so */
 #define XVS_FEATURES_NEEDED (BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM))
 
 void xvs_break(struct xvs_front *f, enum xvs_flag flag, const char *why)
@@ -53,6 +54,8 @@ bool xvs_config_refresh(struct xvs_front *f)
 	u32 gen;
 	int i;
 
+	if (READ_ONCE(f->restoring))
+		return false;
 	spin_lock_irqsave(&f->config_lock, irq);
 	for (i = 0; i < XVS_CONFIG_TRIES; i++) {
 		gen = virt_load_acquire(&info->config_generation);
@@ -68,12 +71,24 @@ bool xvs_config_refresh(struct xvs_front *f)
 			continue;
 		memcpy(f->config, f->config_next, f->config_len);
 		f->config_gen = gen;
+		WRITE_ONCE(f->config_version, f->config_version + 1);
 		changed = true;
 		break;
 	}
 	spin_unlock_irqrestore(&f->config_lock, irq);
 	/* Out of tries: the back end sends an event when it is done, and that leads here. */
 	return changed;
+}
+
+/* After a restore: the generations of another back end say nothing of the copy there is. */
+void xvs_config_renew(struct xvs_front *f)
+{
+	unsigned long irq;
+
+	spin_lock_irqsave(&f->config_lock, irq);
+	f->config_gen = 1; /* no stable generation is odd */
+	spin_unlock_irqrestore(&f->config_lock, irq);
+	xvs_config_refresh(f);
 }
 
 /* The first copy is waited for: without it there is no config space to show. */
@@ -99,6 +114,19 @@ static void check_needs_reset(struct xvs_front *f)
 	queue_work(xvs_wq, &f->break_work);
 }
 
+/*
+ * Some of what is news is the back end's to make up, without end: its epoch, its config. An answer
+ * is none of it, for there is one to a request.
+ */
+static bool may_be_news(struct xvs_front *f)
+{
+	if (time_after(jiffies, f->news_since + HZ)) {
+		f->news_since = jiffies;
+		f->news = 0;
+	}
+	return f->news++ < XVS_NEWS_MAX;
+}
+
 /* Events coalesce: each of the four reasons is looked at every time. */
 static irqreturn_t control_irq(int irq, void *data)
 {
@@ -106,10 +134,12 @@ static irqreturn_t control_irq(int irq, void *data)
 	struct virtio_device *live = READ_ONCE(f->live);
 	u32 epoch = READ_ONCE(f->ctrl->info.epoch);
 	u32 rsp = READ_ONCE(f->ctrl->rsp.seq);
-	bool news = epoch != f->seen_epoch || rsp != f->seen_rsp;
+	bool answer = rsp != f->seen_rsp && rsp == READ_ONCE(f->seq);
+	bool news = epoch != f->seen_epoch;
 
 	f->seen_epoch = epoch;
-	f->seen_rsp = rsp;
+	if (answer)
+		f->seen_rsp = rsp;
 	wake_up_all(&f->wait);
 	if (READ_ONCE(f->stage) == XVS_LIVE && xvs_config_refresh(f)) {
 		news = true;
@@ -118,6 +148,7 @@ static irqreturn_t control_irq(int irq, void *data)
 	}
 	check_needs_reset(f);
 	/* Events without news are delayed by Xen's event code, a storm of them ever longer. */
+	news = answer || (news && may_be_news(f));
 	xen_irq_lateeoi(irq, news ? 0 : XEN_EOI_FLAG_SPURIOUS);
 	return IRQ_HANDLED;
 }
@@ -187,21 +218,35 @@ static const char *info_error(const struct xvs_front *f, const struct xvs_device
 		return "length of config space out of range";
 	if ((info->device_features & XVS_FEATURES_NEEDED) != XVS_FEATURES_NEEDED)
 		return "VIRTIO_F_VERSION_1 and VIRTIO_F_ACCESS_PLATFORM are not offered";
+	if (!f->restoring)
+		return NULL;
+	/* A driver that is restored takes up what it had, and does not look whether it is there. */
+	if (info->config_len < f->config_len)
+		return "config space is shorter than before the save";
+	if (f->vd->vdev.features & ~info->device_features)
+		return "features in use before the save are not offered";
 	return NULL;
 }
 
-static int queues_check(struct xvs_front *f, unsigned int queues)
+/* What is wrong with the sizes; NULL: nothing. One that a saved driver knows stays as it is. */
+static const char *queues_check(struct xvs_front *f, unsigned int queues)
 {
-	unsigned int i, size;
+	unsigned int i, size[XVS_MAX_QUEUES] = { 0 };
 
+	for (i = 0; i < queues; i++) {
+		size[i] = READ_ONCE(f->ctrl->queue[i].size_max);
+		if (size[i] > XVS_QUEUE_SIZE_MAX)
+			return "size of a queue out of range";
+	}
+	for (i = 0; f->restoring && i < XVS_MAX_QUEUES; i++)
+		if (size[i] < f->queue[i].size_max)
+			return "a queue is shorter than before the save";
 	for (i = 0; i < XVS_MAX_QUEUES; i++) {
-		size = i < queues ? READ_ONCE(f->ctrl->queue[i].size_max) : 0;
-		if (size > XVS_QUEUE_SIZE_MAX)
-			return -EPROTO;
-		f->queue[i].size_max = size;
+		if (!f->restoring || !f->queue[i].size_max)
+			f->queue[i].size_max = size[i];
 		f->queue[i].front = f;
 	}
-	return 0;
+	return NULL;
 }
 
 /* Reads what the back end filled in before it went to Connected: once, and for good. */
@@ -212,13 +257,15 @@ int xvs_control_check(struct xvs_front *f, const char **wrong)
 	memcpy(&info, &f->ctrl->info, sizeof(info));
 	barrier(); /* the copy is checked, never the page again */
 	*wrong = info_error(f, &info);
-	if (!*wrong && queues_check(f, info.num_queues))
-		*wrong = "size of a queue out of range";
+	if (!*wrong)
+		*wrong = queues_check(f, info.num_queues);
 	if (*wrong)
 		return -EPROTO;
 	*wrong = "config space does not become stable";
 	f->features = info.device_features;
 	f->vendor_id = info.vendor_id;
+	if (f->restoring)
+		return 0;
 	f->config_len = info.config_len;
 	return config_load(f);
 }
@@ -245,7 +292,7 @@ static int ask(struct xvs_front *f, const struct xvs_request *req, u32 *status)
 	u32 seq = f->seq + 1 ?: 1;
 	int result;
 
-	f->seq = seq;
+	WRITE_ONCE(f->seq, seq);
 	WRITE_ONCE(ctrl->req.op, req->op);
 	memcpy(&ctrl->req.u, &req->u, sizeof(req->u));
 	/* Pairs with the back end's acquire of req.seq. */

@@ -370,7 +370,6 @@ int xvs_dma_setup(struct xvs_front *f)
 	ret = setup_memory(f);
 	if (ret)
 		return ret;
-	f->set_up = f->agreed.addressing;
 	xvs_dma_take(f);
 	dev->dma_parms = &f->dma_parms;
 	f->dma_parms.max_segment_size = xvs_max_mapping(dev);

@@ -200,13 +200,16 @@ struct xvs_front {
 	u32 seq;
 	u32 seen_rsp; /* by the interrupt handler, as is the next */
 	u32 seen_epoch;
+	unsigned long news_since; /* and the last two, which count what a back end calls news */
+	unsigned int news;
 
 	/* What the back end said, checked. */
 	u64 features;
 	u32 vendor_id;
 	u32 config_len;
 	spinlock_t config_lock;
-	u32 config_gen;
+	u32 config_gen;	    /* the back end's, of the copy */
+	u32 config_version; /* ours: how many copies there were */
 	u8 config[XVS_CONFIG_MAX];
 	u8 config_next[XVS_CONFIG_MAX]; /* being read */
 
@@ -217,10 +220,13 @@ struct xvs_front {
 	bool armed;		    /* DRIVER_OK was asked for: callbacks may run */
 	bool frozen;		    /* the driver gave its queues up and counts on others */
 	bool resumed;		    /* since then there was a back end in the store */
-	bool restoring;		    /* to be restored at the next connect */
+	/*
+	 * To be restored at the next connect. Until then nothing that the driver built on may
+	 * change: what was agreed on, the sizes of queues, config space.
+	 */
+	bool restoring;
 	struct xvs_queue_state queue[XVS_MAX_QUEUES];
 
-	u32 set_up; /* enum xvs_addressing, for which memory was set up */
 	struct xvs_grants grants;
 	struct xvs_pool pool;
 	struct xvs_keep *keep; /* NULL: none */
@@ -246,6 +252,7 @@ void xvs_control_close(struct xvs_front *f);
 int xvs_control_check(struct xvs_front *f, const char **wrong);
 int xvs_request(struct xvs_front *f, const struct xvs_request *req, u32 *status);
 bool xvs_config_refresh(struct xvs_front *f);
+void xvs_config_renew(struct xvs_front *f);
 
 /* Marks the device broken, in any context; says why once. */
 void xvs_break(struct xvs_front *f, enum xvs_flag flag, const char *why);

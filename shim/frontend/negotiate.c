@@ -3,7 +3,8 @@
  * What the two sides agree on through the store, before a page is shared.
  *
  * A mode of protection is a row of the table below; the first that this guest wants and the back
- * end offers is picked. So it is with the addressings.
+ * end offers is picked. So it is with the addressings. For a device that is restored it is what it
+ * was before, or nothing: its memory was set up for that.
  */
 #include <linux/ctype.h>
 #include <linux/moduleparam.h>
@@ -153,6 +154,8 @@ static int pick_addressing(struct xvs_front *f)
 	unsigned int n;
 	int ret = -EOPNOTSUPP;
 
+	if (f->restoring)
+		return offers(f, XVS_KEY_ADDRESSING_OFFERED, f->agreed.addressing_word);
 	for (n = 0; (word = wanted_addressing(n)); n++) {
 		if (word->pv_only && !xen_pv_domain())
 			continue;
@@ -170,6 +173,8 @@ static int pick_mode(struct xvs_front *f)
 	unsigned int n;
 	int ret = -EOPNOTSUPP;
 
+	if (f->restoring)
+		return offers(f, XVS_KEY_PROTECTION_OFFERED, f->agreed.mode->word);
 	for (n = 0; (f->agreed.mode = wanted_mode(n)); n++) {
 		ret = offers(f, XVS_KEY_PROTECTION_OFFERED, f->agreed.mode->word);
 		if (ret != -EOPNOTSUPP)
@@ -196,6 +201,7 @@ static int number_read(struct xvs_front *f, const char *key, u32 *value)
 
 int xvs_negotiate(struct xvs_front *f, const char **what)
 {
+	u32 device_id;
 	int ret;
 
 	*what = XVS_KEY_VERSIONS;
@@ -203,11 +209,14 @@ int xvs_negotiate(struct xvs_front *f, const char **what)
 	if (ret)
 		return ret;
 	*what = XVS_KEY_DEVICE_ID;
-	ret = number_read(f, XVS_KEY_DEVICE_ID, &f->agreed.device_id);
+	ret = number_read(f, XVS_KEY_DEVICE_ID, &device_id);
 	if (ret)
 		return ret;
-	if (!f->agreed.device_id) /* reserved by virtio: no device */
+	if (!device_id) /* reserved by virtio: no device */
 		return -EINVAL;
+	if (f->restoring && device_id != f->agreed.device_id)
+		return -EOPNOTSUPP;
+	f->agreed.device_id = device_id;
 	*what = XVS_KEY_ADDRESSING_OFFERED;
 	ret = pick_addressing(f);
 	if (ret)

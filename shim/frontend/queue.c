@@ -44,7 +44,7 @@ static irqreturn_t queue_irq(int irq, void *data)
 
 	/* Before DRIVER_OK the driver may not be ready for a callback. */
 	if (READ_ONCE(q->front->armed))
-		ret = vring_interrupt(irq, q->vq);
+		ret = virtqueue_is_broken(q->vq) ? IRQ_NONE : vring_interrupt(irq, q->vq);
 	/* An event without a used element is spurious; a storm of those is slowed down. */
 	xen_irq_lateeoi(irq, ret == IRQ_HANDLED ? 0 : XEN_EOI_FLAG_SPURIOUS);
 	return IRQ_HANDLED;

@@ -60,7 +60,7 @@ static void config_set(struct virtio_device *vdev, unsigned int offset, const vo
 
 static u32 config_generation(struct virtio_device *vdev)
 {
-	return READ_ONCE(xvs_front_of(vdev)->config_gen) / 2;
+	return READ_ONCE(xvs_front_of(vdev)->config_version);
 }
 
 static u8 get_status(struct virtio_device *vdev)
@@ -88,6 +88,9 @@ static void set_status(struct virtio_device *vdev, u8 status)
 	if (ret || !(answer & VIRTIO_CONFIG_S_FEATURES_OK))
 		status &= ~VIRTIO_CONFIG_S_FEATURES_OK;
 	f->status = status;
+	/* A driver does not look: it would wait for its first request for ever. */
+	if (ret && (status & VIRTIO_CONFIG_S_DRIVER_OK))
+		xvs_break(f, XVS_BROKEN, "the back end did not start the device");
 	/* Before the driver lets requests through. */
 	if (test_bit(XVS_DEAD, &f->flags))
 		virtio_break_device(vdev);

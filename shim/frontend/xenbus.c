@@ -16,6 +16,18 @@
 
 struct workqueue_struct *xvs_wq;
 
+/*
+ * Lets go of the virtio device: its driver finishes or fails what is in flight and resets.
+ * The control page stays until the back end is Closed, which has it mapped still.
+ */
+static void disconnect(struct xvs_front *f)
+{
+	xvs_vdev_unregister(f);
+	if (f->stage == XVS_LIVE || f->restoring)
+		xvs_dma_teardown(f);
+	f->restoring = false;
+}
+
 /* Gives up for good: one line in the log, the same in the store, then Closed. */
 static __printf(3, 4) void fail(struct xvs_front *f, int err, const char *fmt, ...)
 {
@@ -28,6 +40,11 @@ static __printf(3, 4) void fail(struct xvs_front *f, int err, const char *fmt, .
 
 	xenbus_dev_error(f->xbdev, err, "%s", text);
 	xenbus_write(XBT_NIL, f->xbdev->nodename, "error", text);
+	/* One that was to be restored: its driver waits, and so do those who use it. */
+	if (f->vd) {
+		set_bit(XVS_GONE, &f->flags);
+		disconnect(f);
+	}
 	xvs_control_close(f);
 	f->stage = XVS_FAILED;
 	xenbus_frontend_closed(f->xbdev);
@@ -42,7 +59,8 @@ static void offer(struct xvs_front *f)
 	f->flags = 0;
 	ret = xvs_negotiate(f, &what);
 	if (ret)
-		return fail(f, ret, "nothing usable in the back end's node %s", what);
+		return fail(f, ret, "nothing usable in the back end's node %s%s", what,
+			    f->restoring ? " for the device that was saved" : "");
 	ret = xvs_control_open(f);
 	if (ret)
 		return fail(f, ret, "cannot share the control page");
@@ -53,13 +71,20 @@ static void offer(struct xvs_front *f)
 	xenbus_switch_state(f->xbdev, XenbusStateInitialised);
 }
 
-static int restore(struct xvs_front *f)
+/* What a driver cannot take up again is dead from here on, and can be detached. */
+static void restore(struct xvs_front *f)
 {
-	f->restoring = false;
-	if (f->vd->vdev.id.device != f->agreed.device_id || f->set_up != f->agreed.addressing)
-		return -ENODEV;
+	int ret;
+
 	xvs_dma_restore(f);
-	return xvs_vdev_restore(f);
+	ret = xvs_vdev_restore(f);
+	if (ret) {
+		xvs_break(f, XVS_BROKEN, "cannot restore the virtio device");
+		xvs_vdev_abandon(f);
+	}
+	WRITE_ONCE(f->restoring, false);
+	if (!ret)
+		xvs_config_renew(f);
 }
 
 static int start(struct xvs_front *f)
@@ -84,40 +109,27 @@ static int start(struct xvs_front *f)
 static void connect(struct xvs_front *f)
 {
 	const char *wrong;
-	u32 gen;
-	int ret;
+	u32 version;
+	int ret = 0;
 
 	ret = xvs_control_check(f, &wrong);
 	if (ret)
 		return fail(f, ret, "back end: %s", wrong);
-	gen = f->config_gen;
+	version = f->config_version;
 	WRITE_ONCE(f->stage, XVS_LIVE); /* control events are minded from here on */
 	xvs_config_refresh(f);
-	ret = f->restoring ? restore(f) : start(f);
-	if (ret && !f->vd)
+	if (f->restoring)
+		restore(f);
+	else
+		ret = start(f);
+	if (ret)
 		return fail(f, ret, "cannot start the virtio device");
-	if (ret) {
-		xvs_break(f, XVS_BROKEN, "cannot restore the virtio device");
-		xvs_vdev_abandon(f);
-	}
 	/* Config may have changed before there was a device to tell. */
-	if (gen != READ_ONCE(f->config_gen))
+	if (version != READ_ONCE(f->config_version))
 		virtio_config_changed(&f->vd->vdev);
 	dev_info(&f->xbdev->dev, "virtio device %u, addressing %s, protection %s\n",
 		 f->agreed.device_id, f->agreed.addressing_word, f->agreed.mode->word);
 	xenbus_switch_state(f->xbdev, XenbusStateConnected);
-}
-
-/*
- * Lets go of the virtio device: its driver finishes or fails what is in flight and resets.
- * The control page stays until the back end is Closed, which has it mapped still.
- */
-static void disconnect(struct xvs_front *f)
-{
-	xvs_vdev_unregister(f);
-	if (f->stage == XVS_LIVE || f->restoring)
-		xvs_dma_teardown(f);
-	f->restoring = false;
 }
 
 /* Says why the back end refused, if it does. What it wrote is not trusted to be text. */
@@ -318,7 +330,7 @@ static int resume(struct xenbus_device *xbdev)
 
 	f->resumed = true;
 	if (f->stage == XVS_LIVE)
-		f->restoring = true;
+		WRITE_ONCE(f->restoring, true);
 	xvs_control_close(f);
 	f->stage = XVS_FRESH;
 	return 0;
