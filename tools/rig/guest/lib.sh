@@ -91,7 +91,7 @@ rig_await() {
 rig_ended() {
 	local base=$1 node
 	shift
-	if rig_on_dom0 && ! xenstore-exists "${base%/"$RIG_NODE"}/domid" 2>/dev/null; then
+	if rig_on_dom0 && ! xenstore-exists "${base%/"$RIG_NODE"}/name" 2>/dev/null; then
 		echo "the domain is gone"
 		return
 	fi
