@@ -448,12 +448,54 @@ START_TEST(state_files)
 }
 END_TEST
 
+/* -- what a worker says that a guest may have broken -- */
+
+START_TEST(worker_says_too_much)
+{
+	static struct keeper k;
+	static struct kdev d;
+	struct worker_msg msg = { .type = WORKER_FAILED, .error = -EIO };
+	struct worker *w = &d.worker;
+	int pair[2];
+
+	k.loop = ev_loop_new(EVFLAG_AUTO);
+	ck_assert_ptr_nonnull(k.loop);
+	d.keeper = &k;
+	worker_init(&d);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	w->sock = pair[0];
+	ev_io_set(&w->io, w->sock, EV_READ);
+	ev_io_start(k.loop, &w->io);
+
+	/* What reaches a log or a terminal is one line of characters that can be printed. */
+	memset(msg.text, 'x', sizeof(msg.text));
+	memcpy(msg.text, "\33[2Ja\nb\377", 8);
+	ck_assert_int_eq(send(pair[1], &msg, sizeof(msg), 0), sizeof(msg));
+	ev_run(k.loop, EVRUN_NOWAIT);
+	ck_assert(w->failed);
+	ck_assert_int_eq(strncmp(w->why, "?[2Ja?b?xx", 10), 0);
+	ck_assert_uint_eq(strlen(w->why), sizeof(w->why) - 1);
+
+	/* One that goes on is not listened to, and costs nothing any more. */
+	for (int i = 0; i < 100; i++) {
+		(void)!send(pair[1], &msg, i % 2 ? sizeof(msg) : 3, MSG_DONTWAIT);
+		ev_run(k.loop, EVRUN_NOWAIT);
+	}
+	ck_assert(!ev_is_active(&w->io));
+	ck_assert_int_gt(recv(w->sock, &msg, sizeof(msg), MSG_DONTWAIT), 0);
+	close(pair[0]);
+	close(pair[1]);
+	ev_loop_destroy(k.loop);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("daemon");
 	TCase *parts = tcase_create("parts"), *nodes = tcase_create("nodes");
 
 	tcase_add_test(parts, hazard_25_numbers);
+	tcase_add_test(parts, worker_says_too_much);
 	tcase_add_test(parts, sources);
 	tcase_add_test(parts, device_paths);
 	tcase_add_test(parts, addresses);

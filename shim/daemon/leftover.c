@@ -180,7 +180,8 @@ void keeper_scan_store(struct keeper *k)
 static int still_wanted(struct kdev *d)
 {
 	struct hv *hv = d->keeper->hv;
-	char identity[sizeof(d->identity)], source[NODE_MAX + 1];
+	char identity[sizeof(d->identity)], source[NODE_MAX + 1], why[160];
+	struct source named;
 	int rc;
 
 	if (keeper_domain_gone(d->keeper, d->domid)) {
@@ -196,13 +197,14 @@ static int still_wanted(struct kdev *d)
 	}
 	rc = node_get(hv, d->be, XVS_KEY_SOURCE, source);
 	if (rc)
-		return rc == -ENOENT || rc == -EMSGSIZE ? 0 : rc;
-	if (strcmp(source, d->src.text))
+		return rc == -ENOENT || node_is_malformed(rc) ? 0 : rc;
+	/* A toolstack may write an address in a shorter form. */
+	if (source_init(&named, source, why, sizeof(why)) || strcmp(named.text, d->src.text))
 		return 0;
 	/* A guest may be made anew with the identity that its configuration says, and its number. Its
-	 * directory ended with the domain that had it. */
+	 * directory ended with the domain that had it. The node is the guest's to write. */
 	rc = node_get(hv, d->fe, "backend", source);
-	return rc == -ENOENT ? 0 : rc && rc != -EMSGSIZE ? rc : 1;
+	return rc == -ENOENT ? 0 : rc && !node_is_malformed(rc) ? rc : 1;
 }
 
 /* What a front end writes may be anything. */

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(EINVAL == 22 && ERANGE == 34 && EMSGSIZE == 90, "node_is_malformed()");
+_Static_assert(EINVAL == 22 && ERANGE == 34 && EMSGSIZE == 90 && EILSEQ == 84,
+	       "node_is_malformed()");
 
 const char *xb_name(enum xb_state state)
 {

@@ -13,11 +13,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void take_message(struct kdev *d, struct worker_msg *msg)
+/* A worker has five things to say; one that says more is not listened to any more. */
+#define WORKER_SAYS 8
+
+/* What it says reaches logs, the store and terminals. */
+static void keep_words(struct worker *w, const char text[sizeof(w->why)])
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(w->why) - 1 && text[i]; i++)
+		w->why[i] = text[i] < ' ' || text[i] > '~' ? '?' : text[i];
+	w->why[i] = '\0';
+}
+
+static void take_message(struct kdev *d, const struct worker_msg *msg)
 {
 	struct worker *w = &d->worker;
 
-	msg->text[sizeof(msg->text) - 1] = '\0';
 	switch (msg->type) {
 	case WORKER_READY:
 		kdev_worker_ready(d);
@@ -25,7 +37,7 @@ static void take_message(struct kdev *d, struct worker_msg *msg)
 	case WORKER_FAILED:
 		w->failed = true;
 		w->error = msg->error;
-		memcpy(w->why, msg->text, sizeof(w->why));
+		keep_words(w, msg->text);
 		break;
 	case WORKER_TRAPPED:
 		w->trapped = msg->error;
@@ -41,20 +53,21 @@ static void take_message(struct kdev *d, struct worker_msg *msg)
 	}
 }
 
-/* A worker has five things to say; one that says more is not listened to for ever. */
 static void drain(struct kdev *d)
 {
+	struct worker *w = &d->worker;
 	struct worker_msg msg;
 
-	for (int i = 0; i < 8 && d->worker.sock >= 0; i++) {
-		ssize_t n = recv(d->worker.sock, &msg, sizeof(msg), MSG_DONTWAIT);
+	while (w->sock >= 0 && w->said < WORKER_SAYS) {
+		ssize_t n = recv(w->sock, &msg, sizeof(msg), MSG_DONTWAIT);
 
-		if (n == 0)
-			ev_io_stop(d->keeper->loop, &d->worker.io);
-		if (n != sizeof(msg))
+		if (n < 0)
 			return;
-		take_message(d, &msg);
+		w->said = n ? w->said + 1 : WORKER_SAYS;
+		if (n == sizeof(msg))
+			take_message(d, &msg);
 	}
+	ev_io_stop(d->keeper->loop, &w->io);
 }
 
 static void on_message(struct ev_loop *loop, ev_io *io, int events)
@@ -121,6 +134,7 @@ int worker_start(struct kdev *d, bool resume)
 	w->error = 0;
 	w->trapped = -1;
 	w->failed = false;
+	w->said = 0;
 	w->why[0] = '\0';
 	ev_io_set(&w->io, w->sock, EV_READ);
 	ev_child_set(&w->child, pid, 0);

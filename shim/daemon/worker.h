@@ -36,6 +36,7 @@ struct worker {
 	int error;  /* of WORKER_FAILED or WORKER_ENDED */
 	int trapped; /* -1, or the number of the system call */
 	bool failed;
+	unsigned int said; /* messages that were listened to */
 	char why[160];
 	ev_io io;
 	ev_child child;

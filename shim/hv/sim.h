@@ -71,6 +71,12 @@ int sim_domain_add(struct sim_machine *m, uint16_t domid, uint32_t npages, bool 
 int sim_domain_shutdown(struct sim_machine *m, uint16_t domid);
 int sim_domain_kill(struct sim_machine *m, uint16_t domid);
 
+/*
+ * Stands for a NUL in a value that is written to the store, which a guest can put there and no
+ * string holds: such a node reads as -EILSEQ.
+ */
+#define SIM_STORE_NUL '\377'
+
 /* What a guest does with its own memory. gpa is a byte address over pfns. */
 int sim_pages_alloc(struct sim_machine *m, uint16_t domid, uint32_t n, pfn_t *first);
 void sim_pages_free(struct sim_machine *m, uint16_t domid, pfn_t first, uint32_t n);

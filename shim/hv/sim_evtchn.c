@@ -2,7 +2,8 @@
 /*
  * Event channels. A guest's port sets a flag and wakes who waits for it. A port of a struct hv
  * behaves like /dev/xen/evtchn: an event masks it and puts it in the list of the handle, until
- * it is unmasked; what comes meanwhile is one event then.
+ * it is unmasked; what comes meanwhile is one event then. One of a port that was unbound since stays
+ * in the list, and a list that ran over cannot be read any more.
  */
 #include "hv/sim_priv.h"
 
@@ -65,14 +66,18 @@ static void sim_fd_clear(int fd)
 static void sim_port_deliver_locked(struct sim_machine *m, struct sim_port *p, uint32_t port)
 {
 	struct sim_slot *s = &m->sh->slot[p->slot];
-	uint32_t at = (s->first_ready + s->nready) % SIM_PORTS;
+	uint32_t at = (s->first_ready + s->nready) % SIM_READY;
 
 	sim_touch(m->sh, p, sizeof(*p));
 	p->pending = false;
 	p->masked = true;
 	p->ready = true;
-	SIM_SET(m->sh, s->ready[at], port);
-	SIM_SET(m->sh, s->nready, s->nready + 1);
+	if (s->nready < SIM_READY) {
+		SIM_SET(m->sh, s->ready[at], port);
+		SIM_SET(m->sh, s->nready, s->nready + 1);
+	} else {
+		SIM_SET(m->sh, s->ran_over, true);
+	}
 	sim_fd_raise(m->evt_fd[p->slot]);
 }
 
@@ -87,23 +92,6 @@ static void sim_port_raise_locked(struct sim_machine *m, struct sim_dom *d, uint
 		sim_port_deliver_locked(m, p, port);
 }
 
-static void sim_ready_forget_locked(struct sim_machine *m, uint16_t slot, uint32_t port)
-{
-	struct sim_slot *s = &m->sh->slot[slot];
-	uint32_t n = s->nready, kept = 0;
-
-	sim_touch(m->sh, s->ready, sizeof(s->ready));
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t p = s->ready[(s->first_ready + i) % SIM_PORTS];
-
-		if (p != port)
-			s->ready[(s->first_ready + kept++) % SIM_PORTS] = p;
-	}
-	SIM_SET(m->sh, s->nready, kept);
-	if (!kept)
-		sim_fd_clear(m->evt_fd[slot]);
-}
-
 /* The peer of a closed port waits for another one of the same domain. */
 void sim_port_close_locked(struct sim_machine *m, struct sim_dom *d, uint32_t port, bool dead)
 {
@@ -116,8 +104,6 @@ void sim_port_close_locked(struct sim_machine *m, struct sim_dom *d, uint32_t po
 		peer->state = SIM_PORT_UNBOUND;
 		peer->remote_port = 0;
 	}
-	if (p->slot < SIM_SLOTS && p->ready)
-		sim_ready_forget_locked(m, p->slot, port);
 	sim_touch(m->sh, p, sizeof(*p));
 	*p = (struct sim_port){ .state = SIM_PORT_FREE };
 	/* Who waits for an event of a port that is gone has to look again. */
@@ -345,10 +331,12 @@ int sim_hv_evtchn_pending(struct hv *hv, uint32_t *port)
 	if (err)
 		return err;
 	s = &sh->slot[h->slot];
+	if (s->ran_over)
+		return sim_leave(hv, SIM_OP_EVTCHN_PENDING, -EFBIG);
 	if (!s->nready)
 		return sim_leave(hv, SIM_OP_EVTCHN_PENDING, 0);
 	*port = s->ready[s->first_ready];
-	SIM_SET(sh, s->first_ready, (s->first_ready + 1) % SIM_PORTS);
+	SIM_SET(sh, s->first_ready, (s->first_ready + 1) % SIM_READY);
 	SIM_SET(sh, s->nready, s->nready - 1);
 	if (!s->nready)
 		sim_fd_clear(h->m->evt_fd[h->slot]);

@@ -79,6 +79,7 @@ static int sim_slot_take_locked(struct sim_hv *h)
 		s->domid = h->domid;
 		s->pid = getpid();
 		s->nready = s->first_ready = s->nevents = s->first_event = 0;
+		s->ran_over = false;
 		SIM_SET(sh, s->used, true);
 		h->slot = i;
 		return 0;

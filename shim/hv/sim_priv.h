@@ -20,6 +20,7 @@
 #define SIM_GRANTS 16384
 #define SIM_TRACKS 16384
 #define SIM_PORTS 512
+#define SIM_READY 64 /* events that wait to be read, a handle: as Linux for that many ports */
 #define SIM_SLOTS 64
 #define SIM_MAPS 4096
 #define SIM_WINDOW 32768 /* pages of address space for DMA memory */
@@ -127,7 +128,8 @@ struct sim_slot {
 	uint16_t domid;
 	pid_t pid;
 	uint32_t nready, first_ready;
-	uint32_t ready[SIM_PORTS];
+	uint32_t ready[SIM_READY];
+	bool ran_over; /* more were ready than that */
 	uint32_t nevents, first_event;
 	struct sim_event event[SIM_EVENTS];
 };

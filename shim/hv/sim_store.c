@@ -197,6 +197,8 @@ int sim_store_read(struct hv *hv, uint32_t t, const char *path, char **value)
 	}
 	if (!err)
 		err = text ? 0 : -ENOENT;
+	if (!err && strchr(text, SIM_STORE_NUL))
+		err = -EILSEQ;
 	if (!err) {
 		*value = strdup(text);
 		err = *value ? 0 : -ENOMEM;

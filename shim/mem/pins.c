@@ -84,24 +84,28 @@ static int take_handles(struct pins *p, uint32_t *gref)
 }
 
 /* Exactly those that were mapped are unmapped again; all pins of the batch become free. */
-static void undo_partial(struct pins *p)
+static int undo_partial(struct pins *p)
 {
+	int rc = 0, err;
+
 	for (unsigned int i = 0; i < p->map_n; i++) {
 		uint16_t pin = p->map_pin[i];
 
 		if (p->log->pin[pin].handle == HV_HANDLE_NONE)
 			p->free[p->free_n++] = pin;
 		else if (!pins_drop(p, pin)) {
-			pins_unmap(p);
+			err = pins_unmap(p);
+			rc = rc ? rc : err;
 			pins_drop(p, pin);
 		}
 	}
-	pins_unmap(p);
+	err = pins_unmap(p);
+	return rc ? rc : err;
 }
 
 int pins_map(struct pins *p, uint32_t *gref)
 {
-	int rc, err;
+	int rc, err, undo = 0;
 
 	if (!p->map_n)
 		return 0;
@@ -110,8 +114,11 @@ int pins_map(struct pins *p, uint32_t *gref)
 	err = take_handles(p, gref);
 	atomic_store_explicit(&p->log->map_n, 0, memory_order_release);
 	if (rc || err)
-		undo_partial(p);
+		undo = undo_partial(p);
 	p->map_n = 0;
+	/* A page that may be mapped still is worse than what made the batch fail. */
+	if (undo)
+		return undo;
 	return rc ? rc : err;
 }
 

@@ -100,7 +100,7 @@ void pins_undo(struct pins *p, unsigned int map_n);
  * offending reference is left in *gref:
  *   -EFAULT  the guest's doing: no such grant, revoked, or of the wrong direction
  *   -ENOSPC  Xen or this domain is out of something; later it may work
- *   other    the hypercall failed
+ *   other    the hypercall failed, or a page of a batch that failed cannot be unmapped again
  */
 int pins_map(struct pins *p, uint32_t *gref);
 

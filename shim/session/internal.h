@@ -152,6 +152,8 @@ static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
 void session_break(struct session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Nothing of it is the guest's doing: another worker has to go on from the journal. */
 void session_give_up(struct session *s, int rc, const char *what);
+/* loop.c: takes every event that is there. */
+void session_drain_events(struct session *s);
 /* Events to the guest. One that cannot be sent would be waited for in vain. */
 void session_notify(struct session *s, uint32_t port);
 /* Stops the device and lets go of every page but the control page. 0 or -ETIMEDOUT. */

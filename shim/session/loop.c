@@ -177,6 +177,25 @@ static void note_event(struct session *s, uint32_t port)
 }
 
 /*
+ * An event that was on its way when its port was unbound stays in Linux's ring for this process, and
+ * a ring that runs over cannot be read any more: a driver that sets its queues up again and again
+ * while the worker is busy would bring that about. Every other port has one event there at most.
+ */
+void session_drain_events(struct session *s)
+{
+	uint32_t port;
+	int rc = 1;
+
+	for (unsigned int i = 0; i < XVS_MAX_QUEUES + 2 && rc == 1; i++) {
+		rc = s->hv->ops->evtchn_pending(s->hv, &port);
+		if (rc == 1)
+			note_event(s, port);
+	}
+	if (rc < 0)
+		session_give_up(s, rc, "events cannot be read");
+}
+
+/*
  * One event. There is hardly ever a second, and to ask for it is a system call; what it announces is
  * found in the rings in any case, and the next wait ends at once for it.
  */

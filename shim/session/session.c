@@ -70,6 +70,7 @@ int session_let_go(struct session *s)
 
 int session_quiesce(struct session *s, bool forget)
 {
+	bool bound = false;
 	int rc;
 
 	s->live = false;
@@ -79,12 +80,15 @@ int session_quiesce(struct session *s, bool forget)
 	if (forget)
 		s->gone = s->taken; /* else whoever starts it again finds what there is */
 	for (unsigned int i = 0; i < s->num_queues; i++) {
+		bound |= s->queue[i].enabled;
 		squeue_disable(s, i);
 		if (forget)
 			forget_queue(&s->log->queue[i]);
 		control_set_queue(&s->ctrl, i, squeue_size_max(s, i), !forget &&
 				  s->log->queue[i].size);
 	}
+	if (bound)
+		session_drain_events(s);
 	forget_refs(s);
 	atomic_store(&s->st->inflight, 0);
 	s->shortage = false;
