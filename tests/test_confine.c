@@ -479,16 +479,24 @@ static bool has_capabilities(void)
 	return had_some;
 }
 
+/* As the user that it is told, if there is one, else as nobody. */
 START_TEST(rights_are_gone)
 {
 	pid_t pid = fork();
 	int status;
 
 	if (!pid) {
+		uid_t user = geteuid() ? geteuid() : _i ? 1 : 65534;
+
+		if (sandbox_user("root") != -EPERM || sandbox_user("no-such-user") != -ENOENT ||
+		    (_i && sandbox_user("daemon")))
+			_exit(98);
 		if (sandbox_prepare())
 			_exit(99);
 		if (prctl(PR_GET_DUMPABLE) || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
 			_exit(1);
+		if (getuid() != user || geteuid() != user || (_i && getegid() != user))
+			_exit(5);
 		/* What root could have, this process cannot even see of itself. */
 		if (!getuid() || !geteuid())
 			_exit(2);
@@ -515,7 +523,7 @@ int main(void)
 	tcase_add_loop_test(tc, nothing_that_is_not_needed, 0, 20);
 	tcase_add_test(tc, no_other_domain);
 	tcase_add_test(tc, memory_is_limited);
-	tcase_add_test(tc, rights_are_gone);
+	tcase_add_loop_test(tc, rights_are_gone, 0, 2);
 	suite_add_tcase(suite, tc);
 	return check_main(suite);
 }

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <pwd.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,6 +28,11 @@
 #include <unistd.h>
 
 #define NOBODY 65534
+
+/* Of workers and holders. They can be signalled by every other process of that user, so it is none
+ * that others use, where there is one. */
+static uid_t user = NOBODY;
+static gid_t group = NOBODY;
 
 /*
  * What a worker may have beyond what it has when everything is open. Tables of its size are had
@@ -113,6 +119,19 @@ static void empty_bounding_set(void)
 		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 }
 
+int sandbox_user(const char *name)
+{
+	const struct passwd *entry = getpwnam(name);
+
+	if (!entry)
+		return -ENOENT;
+	if (!entry->pw_uid || !entry->pw_gid)
+		return -EPERM;
+	user = entry->pw_uid;
+	group = entry->pw_gid;
+	return 0;
+}
+
 /* Root, groups and the means to get anything back. */
 int sandbox_prepare(void)
 {
@@ -124,8 +143,8 @@ int sandbox_prepare(void)
 	if (rc)
 		return rc;
 	empty_bounding_set();
-	if (!geteuid() && (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
-			   setresuid(NOBODY, NOBODY, NOBODY)))
+	if (!geteuid() && (setgroups(0, NULL) || setresgid(group, group, group) ||
+			   setresuid(user, user, user)))
 		return -errno;
 	rc = drop_capabilities();
 	if (rc)

@@ -75,6 +75,9 @@ struct sandbox {
 	int sock;    /* -1: nobody to report to */
 	bool holder; /* a process that takes connections */
 };
+/* Who workers and holders are from here on; nobody (65534) before. -ENOENT: no such user, -EPERM:
+ * root. */
+int sandbox_user(const char *name);
 int sandbox_prepare(void);              /* before anything of the guest is read */
 int sandbox_enter(const struct sandbox *box, const char **step);
 

@@ -2,6 +2,7 @@
 #include "daemon/xvshimd.h"
 
 #include "daemon/keeper.h"
+#include "daemon/worker.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -86,6 +87,18 @@ int xvshimd_options(int argc, char **argv, struct conf *conf, char *why, size_t 
 	return rc;
 }
 
+#define WORKER_USER "xvshim"
+
+static void choose_user(void)
+{
+	int rc = sandbox_user(WORKER_USER);
+
+	if (rc)
+		log_line(LOG_WARN, "user '" WORKER_USER "' %s: workers run as nobody, where other "
+				   "processes of nobody can signal them; systemd-sysusers makes it",
+			 rc == -EPERM ? "is root" : "does not exist");
+}
+
 int xvshimd_main(int argc, char **argv)
 {
 	static struct keeper keeper;
@@ -103,6 +116,7 @@ int xvshimd_main(int argc, char **argv)
 		log_line(LOG_ERROR, "built without Xen: ./configure found no libxen-dev");
 		return EXIT_FAILURE;
 	}
+	choose_user();
 	rc = keeper_open(&keeper, &conf, hv_xen(), why, sizeof(why));
 	if (rc) {
 		log_line(LOG_ERROR, "%s", why);

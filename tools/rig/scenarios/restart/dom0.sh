@@ -42,6 +42,8 @@ restart_daemon() {
 }
 
 rig-wait started 120
+user=$(ps -o euser= -p "$(status worker)")
+[ "$user" = xvshim ] || { echo "the worker runs as $user"; exit 1; }
 rig-throttle 0 50 # fewer than any guest asks for, so the queue stays full
 for _ in 1 2 3 4; do
 	kill_worker
@@ -54,4 +56,18 @@ rig-throttle 0 0
 rig-signal killed
 rig-wait verified 400
 [ "$(status counters.broken)" = 0 ] && [ "$(status counters.leaked_handles)" = 0 ]
-echo "verified: worker killed four times, daemon restarted four times and killed once, $(status counters.resumed) chains submitted again, none lost"
+resumed=$(status counters.resumed)
+
+# What a guest writes into nodes of its own must not keep a daemon from starting.
+rig-signal spoil
+rig-wait spoilt 60
+xenstore-read "/local/domain/$(xl domid guest)/device/virtio-xenbus/0/backend" | grep -F '\0' ||
+	{ echo "the guest's node holds no NUL"; exit 1; }
+epoch=$(status epoch)
+rig-xvshimd stop
+rig-xvshimd start
+rig-until 20 taken_over
+rig-signal read-again
+rig-wait read 60
+echo "verified: worker killed four times, daemon restarted four times and killed once, $resumed chains submitted again, none lost"
+echo "verified: served again after a restart with a NUL in the guest's own node"

@@ -13,3 +13,9 @@ rig-wait killed 5 || { echo "fio ended before all kills were done"; exit 1; }
 ! dmesg | grep -iE 'I/O error|vda.*error|critical' || exit 1
 echo "verified: fio crc32c over ${size}, no I/O error in the guest's log"
 rig-signal verified
+rig-wait spoil 60
+xenstore-write device/virtio-xenbus/0/backend 'a\000b'
+rig-signal spoilt
+rig-wait read-again 60
+dd if=/dev/vda of=/dev/null bs=1M count=1 iflag=direct status=none
+rig-signal read

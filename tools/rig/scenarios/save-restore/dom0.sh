@@ -97,4 +97,25 @@ guest compare
 guest load
 guest idle
 echo "verified: restored without it: I/O fails and the disk goes, with a line in the guest's log; attached later it is back, with its data"
+
+# 5. Restored where another one waits for it. The driver is not set to work on what it does not know.
+guest load
+save
+released
+restore -p
+! xvshim attach guest "pci:$bdf" --take --protection pool --timeout 60 >/run/rig/attach 2>&1 &
+attaching=$!
+rig-until 20 waiting
+xl unpause guest
+ask idle
+[ "$answer" = no ] || { echo "guest, idle: $answer, with another disk"; exit 1; }
+wait "$attaching"
+cat /run/rig/attach
+guest gone
+grep 'nothing usable in the back end.*for the device that was saved' /share/console/guest-guest.log
+xvshim detach guest "pci:$bdf" --force
+rig-until 10 free
+attach
+guest compare
+echo "verified: restored with one that offers other protections: I/O fails and the disk goes, with a line in the guest's log; attached as it was it is back, with its data"
 rig-signal "do-$((number + 1))" end
