@@ -371,11 +371,31 @@ START_TEST(hazard_29_leftover_of_another_domain)
 	stage_io(5);
 	stage_kill_keeper();
 	/* Same number, another domain; or the same guest, made anew. */
-	if (_i)
-		stage.hv->ops->store_rm(stage.hv, 0, FE);
-	else
+	stage.hv->ops->store_rm(stage.hv, 0, FE);
+	if (!_i)
 		node_put(stage.hv, 0, "/local/domain/1", "vm", "/vm/second");
 	stage_start_keeper();
+	STAGE_WAIT(3000, stage_devices() == 0);
+	all_is_gone();
+}
+END_TEST
+
+/* And the other domain was given a device of that number before the keeper was there again. */
+START_TEST(hazard_29_leftover_beside_another_ones)
+{
+	char value[NODE_MAX + 1];
+
+	stage_attach();
+	stage_io(5);
+	stage_kill_keeper();
+	node_put(stage.hv, 0, "/local/domain/1", "vm", "/vm/second");
+	node_put(stage.hv, 0, FE, "state", "1");
+	node_put(stage.hv, 0, BE, "state", "1");
+	stage_start_keeper();
+	STAGE_WAIT(5000, stage_node(BE "/state", value) && !strcmp(value, "2"));
+	ck_assert(stage_node(FE "/backend", value));
+	json_object_put(stage_ask("{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true,"
+				  "\"timeout\":0}"));
 	STAGE_WAIT(3000, stage_devices() == 0);
 	all_is_gone();
 }
@@ -714,6 +734,7 @@ int main(void)
 	tcase_add_test(life, hazard_48_keeper_killed_anywhere);
 	tcase_add_loop_test(life, hazard_25_nul_in_a_node, 0, 3);
 	tcase_add_loop_test(life, hazard_29_leftover_of_another_domain, 0, 2);
+	tcase_add_test(life, hazard_29_leftover_beside_another_ones);
 	tcase_add_test(life, hazard_29_number_reused_unheard);
 	tcase_add_test(life, hazard_31_guest_dies);
 	tcase_add_test(life, hazard_35_reset_not_confirmed);

@@ -95,13 +95,37 @@ void node_remove_empty(struct hv *hv, const char *dir)
 	hv->ops->store_end(hv, t, rc || n);
 }
 
+/*
+ * Has the number gone to another domain, to which a toolstack has given a device of this number? It
+ * writes both directories at once, and the front end's went with the domain that had it.
+ */
+static int is_another_ones(struct kdev *d)
+{
+	char value[NODE_MAX + 1];
+	int rc;
+
+	if (!d->domain_gone || keeper_domain_gone(d->keeper, d->domid))
+		return 0;
+	rc = node_get(d->keeper->hv, d->fe, "backend", value);
+	if (rc == -ENOENT)
+		return 0;
+	return rc && !node_is_malformed(rc) ? rc : 1;
+}
+
 /* The front end's go with the domain, and are this device's only while its number is. */
 int kdev_remove_nodes(struct kdev *d)
 {
 	struct hv *hv = d->keeper->hv;
 	char parent[PATH_SIZE];
-	int rc = 0;
+	int rc = is_another_ones(d);
 
+	if (rc < 0)
+		return rc;
+	if (rc) {
+		d->keeper->rescan = true; /* to be found once this one has gone */
+		keeper_kick(d->keeper);
+		return 0;
+	}
 	if (!d->domain_gone)
 		rc = remove_tree(hv, d->fe);
 	if (!rc)
