@@ -45,9 +45,12 @@ START_TEST(test_evtchn)
 	ck_assert_int_eq(hv->ops->evtchn_notify(hv, port), 0);
 	ck_assert_int_eq(sim_evtchn_wait(m, GUEST, gport, 0), 1);
 	ck_assert_int_eq(sim_evtchn_wait(m, GUEST, gport, 0), 0);
-	/* Closed by the back end, it can be bound again. */
+	/* Closed by the back end, it can be bound again. An event that waits stays, as in Linux. */
 	sim_evtchn_send(m, GUEST, gport);
 	ck_assert_int_eq(hv->ops->evtchn_unbind(hv, port), 0);
+	ck_assert(readable(fd));
+	ck_assert_int_eq(hv->ops->evtchn_pending(hv, &got), 1);
+	ck_assert_uint_eq(got, port);
 	ck_assert(!readable(fd));
 	ck_assert_int_eq(hv->ops->evtchn_unbind(hv, port), -EINVAL);
 	ck_assert(!sim_evtchn_bound(m, GUEST, gport));
@@ -56,6 +59,28 @@ START_TEST(test_evtchn)
 	ck_assert_int_eq(sim_evtchn_close(m, GUEST, gport), 0);
 	ck_assert_int_eq(hv->ops->evtchn_notify(hv, port), 0);
 	ck_assert_int_eq(hv->ops->evtchn_unbind(hv, port), 0);
+}
+END_TEST
+
+/* Events that nobody reads, of ports that went: the list has an end. */
+START_TEST(test_evtchn_runs_over)
+{
+	uint32_t gport, port, got;
+
+	ck_assert_int_eq(sim_evtchn_alloc(m, GUEST, BACK, &gport), 0);
+	for (unsigned int i = 0; i < 64; i++) {
+		ck_assert_int_eq(hv->ops->evtchn_bind(hv, GUEST, gport, &port), 0);
+		ck_assert_int_eq(hv->ops->evtchn_unbind(hv, port), 0);
+	}
+	ck_assert_int_eq(hv->ops->evtchn_pending(hv, &got), 1);
+	ck_assert_int_eq(hv->ops->evtchn_bind(hv, GUEST, gport, &port), 0);
+	ck_assert_int_eq(hv->ops->evtchn_unbind(hv, port), 0);
+	ck_assert_int_eq(hv->ops->evtchn_pending(hv, &got), 1);
+	for (unsigned int i = 0; i < 2; i++) {
+		ck_assert_int_eq(hv->ops->evtchn_bind(hv, GUEST, gport, &port), 0);
+		ck_assert_int_eq(hv->ops->evtchn_unbind(hv, port), 0);
+	}
+	ck_assert_int_eq(hv->ops->evtchn_pending(hv, &got), -EFBIG);
 }
 END_TEST
 
@@ -229,6 +254,7 @@ int main(void)
 {
 	static const TTest **const tests[] = {
 		&test_evtchn,
+		&test_evtchn_runs_over,
 		&test_evtchn_wakes,
 		&test_store,
 		&test_watches,

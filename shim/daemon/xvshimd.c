@@ -89,10 +89,8 @@ int xvshimd_options(int argc, char **argv, struct conf *conf, char *why, size_t 
 
 #define WORKER_USER "xvshim"
 
-static void choose_user(void)
+static void say_user(int rc)
 {
-	int rc = sandbox_user(WORKER_USER);
-
 	if (rc)
 		log_line(LOG_WARN, "user '" WORKER_USER "' %s: workers run as nobody, where other "
 				   "processes of nobody can signal them; systemd-sysusers makes it",
@@ -104,7 +102,7 @@ int xvshimd_main(int argc, char **argv)
 	static struct keeper keeper;
 	struct conf conf;
 	char why[400] = "";
-	int rc = xvshimd_options(argc, argv, &conf, why, sizeof(why));
+	int rc = xvshimd_options(argc, argv, &conf, why, sizeof(why)), user;
 
 	if (rc) {
 		if (rc < 0)
@@ -116,12 +114,13 @@ int xvshimd_main(int argc, char **argv)
 		log_line(LOG_ERROR, "built without Xen: ./configure found no libxen-dev");
 		return EXIT_FAILURE;
 	}
-	choose_user();
+	user = sandbox_user(WORKER_USER);
 	rc = keeper_open(&keeper, &conf, hv_xen(), why, sizeof(why));
 	if (rc) {
 		log_line(LOG_ERROR, "%s", why);
 		return EXIT_FAILURE;
 	}
+	say_user(user);
 	log_line(LOG_INFO, "ready, %s", keeper.hv->ops->name);
 	keeper_run(&keeper);
 	keeper_close(&keeper);
