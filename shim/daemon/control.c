@@ -118,10 +118,18 @@ void client_progress(struct client *c, const char *text)
 	send_object(c, o, NULL);
 }
 
-static void finish(struct client *c, json_object *o)
+static void end_request(struct client *c)
 {
+	/* The next one may have come already. */
+	if (c->busy && c->in_len)
+		ev_feed_event(c->keeper->loop, &c->io, EV_WRITE);
 	c->busy = false;
 	ev_timer_again(c->keeper->loop, &c->idle);
+}
+
+static void finish(struct client *c, json_object *o)
+{
+	end_request(c);
 	send_object(c, o, "{\"ok\":false,\"error\":\"xvshimd is out of memory\"}");
 }
 
@@ -141,8 +149,7 @@ void client_ok(struct client *c, json_object *o)
 		finish(c, o);
 		return;
 	}
-	c->busy = false;
-	ev_timer_again(c->keeper->loop, &c->idle);
+	end_request(c);
 	send_line(c, "{\"ok\":true}");
 }
 

@@ -136,23 +136,37 @@ static bool may_restart(struct kdev *d)
 }
 
 /* Nothing is mapped, so that may wait: the host is short of something. */
+static void try_later(struct kdev *d, enum kd_goal goal, int rc)
+{
+	log_limited(&d->limit, LOG_WARN, "%s: cannot go on now (%s), trying again", d->name,
+		    strerror(-rc));
+	d->goal = goal;
+	kdev_set_state(d, KD_RECOVER);
+	kdev_arm(d, &d->timer, 2.5); /* stays below the limit of restarts */
+}
+
 static void start_later(struct kdev *d, bool resume, int rc)
 {
+	if (resume) {
+		try_later(d, GOAL_RESUME, rc);
+		return;
+	}
 	log_limited(&d->limit, LOG_WARN, "%s: no worker could be started (%s), trying again",
 		    d->name, strerror(-rc));
-	if (resume) {
-		d->goal = GOAL_RESUME;
-		kdev_set_state(d, KD_RECOVER);
-		kdev_arm(d, &d->timer, 2.5); /* stays below the limit of restarts */
-	} else {
-		back_off(d);
-	}
+	back_off(d);
 }
 
 void kdev_start_worker(struct kdev *d, bool resume)
 {
-	int rc = kdev_start_holder(d);
+	int rc;
 
+	/* Its registers may be another device's by now. */
+	if (!d->src.ops->present(&d->src)) {
+		snprintf(d->error, sizeof(d->error), "%s is gone", d->src.text);
+		kdev_want(d, GOAL_FAIL);
+		return;
+	}
+	rc = kdev_start_holder(d);
 	if (!rc)
 		rc = d->keeper->spawn(d, resume);
 	kdev_close_hold_fd(d);
@@ -232,8 +246,10 @@ static void goal_close(struct kdev *d)
 	/* The guest was not told of a connection yet: step 2 still stands. */
 	bool waiting = d->xb_written == XB_INITWAIT && !d->error[0];
 	bool adopted = d->adopted;
+	char reason[sizeof(d->error)];
 	int rc;
 
+	memcpy(reason, d->error, sizeof(reason));
 	d->goal = GOAL_NONE;
 	d->adopted = false;
 	d->served = false;
@@ -249,6 +265,12 @@ static void goal_close(struct kdev *d)
 		rc = kdev_open_dma(d);
 	if (!rc)
 		rc = kdev_fresh_journal(d);
+	if (passing_error(rc)) {
+		memcpy(d->error, reason, sizeof(reason));
+		d->adopted = adopted;
+		try_later(d, GOAL_CLOSE, rc);
+		return;
+	}
 	if (rc) {
 		goal_fail(d);
 		return;

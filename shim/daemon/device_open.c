@@ -205,6 +205,9 @@ void kdev_release(struct kdev *d)
 
 	if (!d->taken)
 		return;
+	/* One for which no worker could be started holds nothing. */
+	if (kdev_end_holder(d, why, sizeof(why)))
+		log_line(LOG_WARN, "%s: %s", d->name, why);
 	kdev_drop_dma(d);
 	drop_journal(d);
 	if (d->src.dev)

@@ -210,7 +210,8 @@ static void on_closed(struct kdev *d)
  */
 static bool on_offline(struct kdev *d)
 {
-	bool taking_over = d->state == KD_RECOVER && d->served && d->goal == GOAL_RESUME;
+	bool taking_over = d->state == KD_RECOVER && (d->served || d->adopted) &&
+			   d->goal == GOAL_RESUME;
 	bool serving = d->state == KD_STARTING || d->state == KD_CONNECTED || taking_over;
 
 	if (!serving || d->fe_state == XB_CLOSED || d->fe_state == XB_UNKNOWN) {

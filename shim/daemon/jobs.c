@@ -144,6 +144,8 @@ static void undo(struct job *job, struct kdev *d)
 {
 	job->undoing = true;
 	say(job, "did not work, taking it back");
+	/* A keeper that is started before it is done finds that it was not to be. */
+	(void)node_put_number(job->keeper->hv, 0, d->be, "online", 0);
 	take_away(job, d, FORCE_LIMIT);
 }
 
@@ -296,7 +298,10 @@ static void detach_step(struct job *job, struct kdev *d)
 	char text[300], name[64];
 
 	if (!d) {
-		job_end(job, NULL, NULL);
+		job_end(job, job->keeper->quitting ?
+				     "xvshimd stopped meanwhile; it takes the device back when it is "
+				     "started again: xvshim list" :
+				     NULL, NULL);
 		return;
 	}
 	if (d->state == KD_RECOVER && d->held[0])
@@ -326,6 +331,10 @@ void job_detach(struct keeper *k, struct client *c, json_object *request)
 	struct job *job;
 	int rc;
 
+	if (k->quitting) {
+		client_fail(c, "xvshimd is stopping");
+		return;
+	}
 	if (!request_string(request, "domain")) {
 		client_fail(c, "detach needs 'domain'");
 		return;

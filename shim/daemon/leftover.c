@@ -280,6 +280,7 @@ static int adopt(struct keeper *k, const char *file)
 		return 0;
 	}
 	memcpy(d->src.earlier, earlier, sizeof(d->src.earlier));
+	d->src.instance = saved.src.instance;
 	d->adopted = true;
 	d->taken = true;
 	return take_up(d);

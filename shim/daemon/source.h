@@ -26,7 +26,8 @@ struct source {
 	char text[SOURCE_MAX];
 	/* the driver it came from, to give it back to; empty: none */
 	char earlier[SOURCE_DRIVER_MAX];
-	struct xdev *dev; /* NULL: not open */
+	uint64_t instance; /* which device of that name it was, as the kernel tells; 0: not known */
+	struct xdev *dev;  /* NULL: not open */
 	void *priv;
 };
 
@@ -44,7 +45,8 @@ struct source_ops {
 	void (*close)(struct source *src);
 	/* Back to the driver in `earlier`. The device is closed. Idempotent. */
 	int (*release)(struct source *src, char *why, size_t size);
-	/* false: the machine has no such device any more, so it cannot touch memory either. */
+	/* false: the machine has that device no more, so it cannot touch memory either. Another one
+	 * may have its name. */
 	bool (*present)(const struct source *src);
 	/* Does an open file belong to this source? A worker keeps those and no others. */
 	bool (*owns)(const struct source *src, int fd, const char *path);

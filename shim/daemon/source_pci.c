@@ -29,10 +29,22 @@ static int pci_source_facts(struct source *src, struct facts *facts, char *why, 
 	return rc;
 }
 
+/* Is what has the address now what had it when it was taken? */
+static bool pci_source_present(const struct source *src)
+{
+	uint64_t now;
+
+	return pci_exists(bdf_of(src)) && !pci_instance(bdf_of(src), &now) &&
+	       (!src->instance || src->instance == now);
+}
+
 static int pci_source_check(struct source *src, struct source_facts *facts, char *why, size_t size)
 {
 	struct xpci_info info = { 0 };
 	int rc = xpci_check(bdf_of(src), &info, why, size), looked;
+
+	if (!rc)
+		rc = pci_instance(bdf_of(src), &src->instance);
 
 	/* In use, or without the modern interface: the policy has the word. */
 	if (rc && rc != -EBUSY && !(rc == -ENOTSUP && info.transitional && info.virtio_type))
@@ -55,22 +67,39 @@ static struct xvs_pci *pci_of(const struct source *src)
 	return src->priv;
 }
 
-/* Taken already means taken by an earlier keeper, or by hand: `earlier` stays what it is. */
-static int pci_source_take(struct source *src, bool take, char *why, size_t size)
+/*
+ * Who takes it back finds it where it left it, or on the way there: `earlier` stays what it is then.
+ */
+static int take_function(struct source *src, unsigned int flags, char *why, size_t size)
 {
-	unsigned int flags = XVS_PCI_RESUME | (take ? XVS_PCI_UNBIND : 0);
 	struct xvs_pci *pci;
 	int rc;
 
 	if (src->priv)
 		return 0;
+	if (src->instance && pci_exists(bdf_of(src)) && !pci_source_present(src)) {
+		snprintf(why, size, "%s: what has this address now is another device", src->text);
+		return -ENODEV;
+	}
 	rc = xvs_pci_take(bdf_of(src), flags, &pci, why, size);
 	if (rc)
 		return rc;
 	src->priv = pci;
-	if (strcmp(xvs_pci_driver(pci), UIO_DRIVER))
+	if (*xvs_pci_driver(pci) && strcmp(xvs_pci_driver(pci), UIO_DRIVER))
 		snprintf(src->earlier, sizeof(src->earlier), "%s", xvs_pci_driver(pci));
 	return 0;
+}
+
+static int pci_source_take(struct source *src, bool take, char *why, size_t size)
+{
+	char now[PCI_NAME_SIZE];
+
+	if (!take && !src->priv && !pci_driver(bdf_of(src), now) && !strcmp(now, UIO_DRIVER)) {
+		snprintf(why, size, "%s: held by " UIO_DRIVER ", perhaps for another program: "
+				    "--take takes it from there", src->text);
+		return -EBUSY;
+	}
+	return take_function(src, take ? XVS_PCI_RESUME | XVS_PCI_UNBIND : 0, why, size);
 }
 
 static void pci_source_close(struct source *src)
@@ -84,7 +113,7 @@ static void pci_source_close(struct source *src)
 
 static int pci_source_open(struct source *src, char *why, size_t size)
 {
-	int rc = pci_source_take(src, false, why, size);
+	int rc = take_function(src, XVS_PCI_RESUME, why, size);
 
 	if (rc)
 		return rc;
@@ -100,14 +129,9 @@ static int pci_source_release(struct source *src, char *why, size_t size)
 {
 	/* Taken, but never opened. */
 	pci_source_close(src);
-	if (!pci_exists(bdf_of(src)))
+	if (!pci_source_present(src))
 		return 0;
 	return xvs_pci_give_back(bdf_of(src), src->earlier, why, size);
-}
-
-static bool pci_source_present(const struct source *src)
-{
-	return pci_exists(bdf_of(src));
 }
 
 /* Registers and config space are files in the device's own folder of sysfs. */

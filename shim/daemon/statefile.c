@@ -23,6 +23,7 @@ static json_object *describe(const struct kdev *d)
 	object_add(o, "identity", json_object_new_string(d->identity));
 	object_add(o, "source", json_object_new_string(d->src.text));
 	object_add(o, "earlier", json_object_new_string(d->src.earlier));
+	object_add(o, "instance", json_object_new_int64((int64_t)d->src.instance));
 	return o;
 }
 
@@ -94,6 +95,20 @@ static int get_number(json_object *o, const char *key, int max)
 	return n >= 0 && n <= max ? (int)n : -1;
 }
 
+/* Of which a file of an earlier version has none: 0. */
+static int get_instance(json_object *o, uint64_t *instance)
+{
+	json_object *v;
+
+	*instance = 0;
+	if (!json_object_object_get_ex(o, "instance", &v))
+		return 0;
+	if (!json_object_is_type(v, json_type_int))
+		return -EINVAL;
+	*instance = (uint64_t)json_object_get_int64(v);
+	return 0;
+}
+
 static int take_over(json_object *o, struct kdev *d, char *source, char *earlier)
 {
 	int domid = get_number(o, "domid", 0x7fef), devid = get_number(o, "devid", 0xffff);
@@ -102,7 +117,7 @@ static int take_over(json_object *o, struct kdev *d, char *source, char *earlier
 	const char *driver = get_string(o, "earlier");
 
 	if (get_number(o, "version", 1000) != STATEFILE_VERSION || domid < 0 || devid < 0 ||
-	    !identity || !src || !driver)
+	    !identity || !src || !driver || get_instance(o, &d->src.instance))
 		return -EINVAL;
 	d->domid = (uint16_t)domid;
 	d->devid = (uint32_t)devid;

@@ -96,11 +96,14 @@ int xpci_open(struct xvs_pci *pci, struct xdev **dev)
 	x->pci = pci;
 	rc = gather(pci, &facts);
 	if (!rc)
-		rc = xvs_pci_bus_master(pci, true);
-	if (!rc)
 		rc = map_registers(x, &facts);
 	if (!rc)
 		rc = describe(x, &facts);
+	/* Who had it before may have left it with rings in memory that is another one's now. */
+	if (!rc)
+		rc = xvs_pci_reset(pci);
+	if (!rc)
+		rc = xvs_pci_bus_master(pci, true);
 	if (rc)
 		goto err_close;
 	*dev = &x->dev;

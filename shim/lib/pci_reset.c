@@ -50,8 +50,12 @@ static int reset_virtio(struct xvs_pci *pci)
 {
 	const struct timespec step = { .tv_nsec = 500 * 1000 };
 	struct timespec start;
+	uint16_t vendor;
 	uint8_t status;
 
+	/* Where it was may be another device by now: its own file of config space went with it. */
+	if (xvs_pci_config_read(pci, PCI_VENDOR_ID, &vendor, sizeof(vendor)) == -ENODEV)
+		return -ENODEV;
 	mmio_write8(pci->status, 0);
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	while ((status = mmio_read8(pci->status)) != 0) {

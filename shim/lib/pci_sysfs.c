@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEVICES "/sys/bus/pci/devices"
@@ -50,6 +51,19 @@ bool pci_exists(const char *bdf)
 
 	device_path(path, bdf, "config");
 	return access(path, F_OK) == 0;
+}
+
+/* sysfs numbers its folders one after the other and with a generation (kernfs). */
+int pci_instance(const char *bdf, uint64_t *instance)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	device_path(path, bdf, "");
+	if (stat(path, &st))
+		return -errno;
+	*instance = st.st_ino;
+	return 0;
 }
 
 int pci_open(const char *bdf, const char *file, int flags)
@@ -172,6 +186,26 @@ int pci_bind(const char *bdf, const char *driver)
 int pci_unbind(const char *bdf, const char *driver)
 {
 	return write_driver(bdf, driver, "unbind");
+}
+
+/* Lifts what an earlier process left when it was ended in the middle of it. */
+int pci_lift_override(const char *bdf, const char *driver)
+{
+	char text[PCI_NAME_SIZE + 1];
+	int fd = pci_open(bdf, "driver_override", O_RDONLY);
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	n = read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		n = -errno;
+	close(fd);
+	if (n < 0)
+		return (int)n;
+	text[n] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	return strcmp(text, driver) ? 0 : pci_override(bdf, "");
 }
 
 int pci_override(const char *bdf, const char *driver)

@@ -26,6 +26,8 @@ int pci_bdf_parse(const char *text, char bdf[PCI_BDF_SIZE]);
 bool pci_name_ok(const char *name);
 
 bool pci_exists(const char *bdf);
+/* A number that no other device has that ever had or will have this address, until the next boot. */
+int pci_instance(const char *bdf, uint64_t *instance);
 /* The first bytes of config space; -EACCES when the kernel shows less than want. */
 int pci_config(const char *bdf, uint8_t *cfg, size_t want);
 int pci_bars(const char *bdf, struct pci_bar bar[PCI_NR_BARS]);
@@ -41,5 +43,7 @@ int pci_bind(const char *bdf, const char *driver);
 int pci_unbind(const char *bdf, const char *driver);
 /* Only this driver may bind from now on; "" lifts it. */
 int pci_override(const char *bdf, const char *driver);
+/* Lifts it where it names this driver. */
+int pci_lift_override(const char *bdf, const char *driver);
 
 #endif

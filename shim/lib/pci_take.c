@@ -131,18 +131,21 @@ err_give_back:
 int xvs_pci_release(struct xvs_pci *pci, char *why, size_t size)
 {
 	char bdf[PCI_BDF_SIZE], driver[PCI_NAME_SIZE];
-	int rc = xvs_pci_reset(pci);
+	int rc = xvs_pci_reset(pci), err;
 
-	/* What knows no reset is cut off from the bus, which is all that can be done. */
-	if (rc && rc != -ENODEV && rc != -EOPNOTSUPP)
+	if (rc == -ETIMEDOUT)
 		return refuse(rc, pci->bdf, "it does not confirm its reset", why, size);
+	/* What knows no reset is cut off from the bus, which is all that can be done. */
 	xvs_pci_bus_master(pci, false);
 	memcpy(bdf, pci->bdf, sizeof(bdf));
 	memcpy(driver, pci->driver, sizeof(driver));
 	xvs_pci_close(pci);
 	if (!pci_exists(bdf))
 		return 0;
-	return xvs_pci_give_back(bdf, driver, why, size);
+	err = xvs_pci_give_back(bdf, driver, why, size);
+	if (err || !rc || rc == -ENODEV || rc == -EOPNOTSUPP)
+		return err;
+	return refuse(rc, bdf, "given back, but it could not be reset", why, size);
 }
 
 static int let_go(const char *bdf, const char *now, char *why, size_t size)
@@ -174,8 +177,10 @@ int xvs_pci_give_back(const char *bdf, const char *driver, char *why, size_t siz
 	if (rc)
 		return rc;
 	if (*now && strcmp(now, UIO_DRIVER)) {
-		if (!strcmp(now, driver))
-			return 0;
+		if (!strcmp(now, driver)) {
+			rc = pci_lift_override(bdf, UIO_DRIVER);
+			return rc ? refuse(rc, bdf, "cannot clear driver_override", why, size) : 0;
+		}
 		snprintf(why, size, "%s: held by the driver %s meanwhile", bdf, now);
 		return -EBUSY;
 	}

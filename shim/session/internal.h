@@ -104,6 +104,7 @@ struct session {
 	bool broken;
 	bool gone;  /* the nested device was taken away: nobody looks at it before a reset */
 	bool taken; /* by order: it does not come back */
+	bool lost;  /* it says so itself: its registers may be another one's by now */
 	bool replay; /* the next request may have been carried out by a dead worker */
 	int fatal; /* the session cannot go on */
 	struct log_limit limit;

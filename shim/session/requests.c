@@ -145,7 +145,7 @@ static int op_status(struct session *s, uint32_t wanted)
 			log_limited(&s->limit, LOG_WARN, "%s: %s (features %#llx)", s->p.name, why,
 				    (unsigned long long)s->features);
 			wanted &= ~(uint32_t)VIRTIO_CONFIG_S_FEATURES_OK;
-		} else if (s->taken || negotiate(s)) {
+		} else if (s->gone || negotiate(s)) {
 			wanted &= ~(uint32_t)VIRTIO_CONFIG_S_FEATURES_OK;
 		}
 	}

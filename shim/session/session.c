@@ -48,8 +48,10 @@ int session_let_go(struct session *s)
 	int rc = s->gone ? 0 : s->dev->ops->reset(s->dev);
 	unsigned int held;
 
-	if (rc == -ENODEV)
-		rc = 0; /* unplugged: nothing is left that could write */
+	if (rc == -ENODEV) { /* unplugged: nothing is left that could write */
+		s->lost = true;
+		rc = 0;
+	}
 	if (rc)
 		return rc; /* it may still write: every page stays where it is */
 	held = journal_live(s->p.journal);
@@ -78,7 +80,7 @@ int session_quiesce(struct session *s, bool forget)
 	if (rc)
 		return rc;
 	if (forget)
-		s->gone = s->taken; /* else whoever starts it again finds what there is */
+		s->gone = s->taken || s->lost; /* else whoever starts it again finds what there is */
 	for (unsigned int i = 0; i < s->num_queues; i++) {
 		bound |= s->queue[i].enabled;
 		squeue_disable(s, i);

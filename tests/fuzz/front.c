@@ -255,6 +255,39 @@ static void use(struct xvs_front *f)
 	check_front(f);
 }
 
+/*
+ * The domain is saved, and another back end fills in what it likes. Whatever it is: what the driver
+ * built on stays, until the driver has it all again.
+ */
+static void try_restore(struct xvs_front *f)
+{
+	static struct xvs_front before;
+	const char *what = NULL;
+
+	xvs_control_close(f);
+	started = false;
+	f->stage = XVS_FRESH;
+	f->restoring = true;
+	memcpy(&before, f, sizeof(before));
+	if (!xvs_negotiate(f, &what) && !xvs_control_open(f)) {
+		fill_page(f);
+		started = true;
+		if (!xvs_control_check(f, &what))
+			FUZZ_CHECK(!(f->vd->vdev.features & ~f->features), "features are missing");
+		(void)xvs_config_refresh(f);
+		control_irq(f->ctrl_irq, f);
+	}
+	FUZZ_CHECK(!memcmp(&f->agreed, &before.agreed, sizeof(f->agreed)), "another agreement");
+	for (int i = 0; i < (int)XVS_MAX_QUEUES; i++)
+		FUZZ_CHECK(!before.queue[i].size_max ||
+			   f->queue[i].size_max == before.queue[i].size_max, "another queue %d", i);
+	FUZZ_CHECK(f->config_len == before.config_len &&
+		   !memcmp(f->config, before.config, f->config_len), "another config space");
+	f->restoring = false;
+	if (f->ctrl)
+		xvs_config_renew(f);
+}
+
 static void try_page(struct xvs_front *f)
 {
 	const char *wrong = NULL;
@@ -272,6 +305,8 @@ static void try_page(struct xvs_front *f)
 		FUZZ_CHECK(!xvs_vdev_register(f), "register");
 		while (fuzz_more(&input) && steps++ < 60)
 			use(f);
+		if (fuzz_more(&input))
+			try_restore(f);
 	}
 	xvs_control_close(f);
 	started = false;

@@ -133,13 +133,24 @@ reboot() {
 rebooted() { [ "$(xl domid guest 2>/dev/null || echo "$1")" != "$1" ]; }
 export -f rebooted
 
-# The outer hypervisor takes a disk away that the guest has in use, and brings one back.
+# The outer hypervisor takes a disk away that the guest has in use, and brings one back: after the
+# guest's was detached, or before. Then dom0's driver has the new one at the old one's address.
 plugged() { compgen -G "/sys/bus/pci/devices/$port/0000:??:??.?/virtio*" >/dev/null; }
 unplugged() { ! compgen -G "/sys/bus/pci/devices/$port/0000:??:??.?" >/dev/null; }
 export -f plugged unplugged
 export port
+plug() {
+	rig-qmp '{"execute": "device_add", "arguments": {"driver": "virtio-blk-pci", "id": "plug", "drive": "plugged", "bus": "rootport"}}' >/dev/null
+}
+dom0_reads() {
+	[ "$(basename "$(readlink "/sys/bus/pci/devices/$1/driver")")" = virtio-pci ] &&
+		dd if="/dev/$(ls "/sys/bus/pci/devices/$1"/virtio*/block)" of=/dev/null bs=4k count=64 iflag=direct status=none
+}
+export -f dom0_reads
+unplugs=0
 unplug() {
-	local other
+	local other early=$((unplugs % 2))
+	unplugs=$((unplugs + 1))
 	detach
 	rig-until 60 plugged
 	other=$(basename "$(compgen -G "/sys/bus/pci/devices/$port/0000:??:??.?" | head -n 1)")
@@ -149,9 +160,17 @@ unplug() {
 	rig-until 60 unplugged
 	guest fails # no request waits for ever
 	[ "$(xvshim status guest "pci:$other" --json | jq '.devices[0].counters.failed')" -gt 0 ]
+	if [ "$early" = 1 ]; then
+		plug
+		rig-until 60 dom0_reads "$other"
+	fi
 	xvshim detach guest "pci:$other" --timeout 60
 	guest gone
-	rig-qmp '{"execute": "device_add", "arguments": {"driver": "virtio-blk-pci", "id": "plug", "drive": "plugged", "bus": "rootport"}}' >/dev/null
+	if [ "$early" = 1 ]; then
+		dom0_reads "$other" || { echo "the disk that came is not dom0's any more"; exit 1; }
+	else
+		plug
+	fi
 	attach
 }
 
