@@ -546,8 +546,8 @@ void virtio_break_device(struct virtio_device *vdev)
 
 void virtio_config_changed(struct virtio_device *vdev)
 {
+	(void)vdev;
 	kernel.config_changes++;
-	vdev->config->get(vdev, 0, &vdev->built_on, 1);
 }
 
 /* What the core and a driver with one queue do, in their order. */
@@ -576,7 +576,8 @@ static int start_driver(struct virtio_device *vdev, bool first)
 	ops->get(vdev, 0, &byte, 1);
 	if (!first && byte != vdev->built_on)
 		kernel_bug("a driver was restored on another config space");
-	vdev->built_on = byte;
+	if (first)
+		vdev->built_on = byte;
 	ret = ops->find_vqs(vdev, 1, vqs, callbacks, names, NULL, NULL);
 	if (ret)
 		return ret;

@@ -596,9 +596,6 @@ static void become_another(int how)
 	case 3:
 		c->queue[0].size_max = 0;
 		break;
-	case 4:
-		c->info.num_queues = 1;
-		break;
 	default:
 		front()->vd->vdev.features |= BIT_ULL(5);
 	}
@@ -675,6 +672,90 @@ START_TEST(hazard_24_restored_with_more)
 	ck_assert_uint_ne(vdev->config->generation(vdev), generation);
 	vdev->config->get(vdev, 0, &byte, 1);
 	ck_assert_uint_eq(byte, 7);
+	/* And back to where it came from. */
+	save();
+	restored(true);
+	connect_to_backend();
+	works();
+	ck_assert_uint_eq(the_queue()->size, 64);
+	unload(0);
+}
+END_TEST
+
+/* Config may change at any time. A driver that is saved and restored is shown what it built on. */
+START_TEST(hazard_24_config_changed_before_a_save)
+{
+	struct virtio_device *vdev;
+	u8 byte = 0;
+
+	probe();
+	connect_to_backend();
+	vdev = &front()->vd->vdev;
+	front()->ctrl->config[0] = 1;
+	front()->ctrl->info.config_generation += 2;
+	kernel_raise(front()->ctrl_irq);
+	vdev->config->get(vdev, 0, &byte, 1);
+	ck_assert_uint_eq(byte, 1);
+	save();
+	save_called_off();
+	works();
+	vdev->config->get(vdev, 0, &byte, 1);
+	ck_assert_uint_eq(byte, 1);
+	save();
+	restored(true);
+	connect_to_backend();
+	works();
+	/* nor is it when it comes back to nothing */
+	save();
+	restored(false);
+	ck_assert_ptr_null(front()->vd);
+	kernel.nodes = true;
+	kernel.watch->callback(kernel.watch, "", "");
+	kernel_run_work();
+	unload(0);
+}
+END_TEST
+
+/* The back end goes while the driver of a device that is to end makes its queues. */
+START_TEST(hazard_24_gone_while_it_comes_back)
+{
+	struct device *dev = &xbdev.dev;
+	dma_addr_t addr;
+	void *va;
+
+	probe();
+	connect_to_backend();
+	save();
+	set_bit(XVS_GONE, &front()->flags);
+	va = dev->dma_ops->alloc(dev, PAGE_SIZE, &addr, GFP_KERNEL, 0);
+	ck_assert_ptr_nonnull(va);
+	dev->dma_ops->free(dev, PAGE_SIZE, va, addr, 0);
+	front()->frozen = false;
+	ck_assert_ptr_null(dev->dma_ops->alloc(dev, PAGE_SIZE, &addr, GFP_KERNEL, 0));
+	front()->frozen = true;
+	unload(0);
+}
+END_TEST
+
+/* What the back end kept of the domain that was saved it does not keep of the one restored. */
+START_TEST(hazard_24_44_kept_before_the_save)
+{
+	grant_ref_t ref;
+
+	probe();
+	connect_to_backend();
+	ref = xvs_dma_ref(virtqueue_get_used_addr(the_queue()));
+	ck_assert_ptr_nonnull(kernel_map(ref, true));
+	save();
+	ck_assert(xvs_broken(front()));
+	kernel_unmap(ref);
+	restored(true);
+	connect_to_backend();
+	works();
+	save();
+	ck_assert(!xvs_broken(front()));
+	save_called_off();
+	works();
 	unload(0);
 }
 END_TEST
@@ -705,9 +786,12 @@ int main(void)
 	tcase_add_loop_test(tc, hazard_24_restored_without_a_back_end, 0, 2);
 	tcase_add_loop_test(tc, hazard_24_removed_before_it_was_restored, 0, 3);
 	tcase_add_test(tc, hazard_24_save_called_off_in_vain);
-	tcase_add_loop_test(tc, hazard_24_restored_as_another_device, 0, 6);
+	tcase_add_loop_test(tc, hazard_24_restored_as_another_device, 0, 5);
 	tcase_add_test(tc, hazard_24_restored_in_vain);
 	tcase_add_loop_test(tc, hazard_24_restored_with_more, 0, 2);
+	tcase_add_test(tc, hazard_24_config_changed_before_a_save);
+	tcase_add_test(tc, hazard_24_gone_while_it_comes_back);
+	tcase_add_test(tc, hazard_24_44_kept_before_the_save);
 	suite_add_tcase(suite, tc);
 	return check_main(suite);
 }

@@ -21,6 +21,13 @@
 #define VIRTIO_F_NOTIFICATION_DATA 38
 #endif
 
+/* remove() of a xenbus_driver returns nothing from 6.3 on, and in later releases of 6.1. */
+#define XVS_REMOVE(returns_nothing, returns_int)                                                  \
+	__builtin_choose_expr(                                                                    \
+		__builtin_types_compatible_p(typeof(((struct xenbus_driver *)0)->remove),         \
+					     int (*)(struct xenbus_device *)),                    \
+		returns_int, returns_nothing)
+
 /* 6.11 folded the three arrays that find_vqs() takes into one. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
 #define XVS_FIND_VQS_ARGS struct virtqueue_info xvs_info[]

@@ -54,8 +54,6 @@ bool xvs_config_refresh(struct xvs_front *f)
 	u32 gen;
 	int i;
 
-	if (READ_ONCE(f->restoring))
-		return false;
 	spin_lock_irqsave(&f->config_lock, irq);
 	for (i = 0; i < XVS_CONFIG_TRIES; i++) {
 		gen = virt_load_acquire(&info->config_generation);
@@ -80,15 +78,26 @@ bool xvs_config_refresh(struct xvs_front *f)
 	return changed;
 }
 
-/* After a restore: the generations of another back end say nothing of the copy there is. */
-void xvs_config_renew(struct xvs_front *f)
+/* Takes over, for a driver that sets itself up, what config space is now. */
+void xvs_config_start(struct xvs_front *f, unsigned int offset, unsigned int len)
 {
 	unsigned long irq;
 
 	spin_lock_irqsave(&f->config_lock, irq);
-	f->config_gen = 1; /* no stable generation is odd */
+	memcpy(f->config_start + offset, f->config + offset, len);
 	spin_unlock_irqrestore(&f->config_lock, irq);
-	xvs_config_refresh(f);
+}
+
+/* Is it another one by now than the one the driver was shown? */
+bool xvs_config_moved(struct xvs_front *f)
+{
+	unsigned long irq;
+	bool moved;
+
+	spin_lock_irqsave(&f->config_lock, irq);
+	moved = memcmp(f->config_start, f->config, f->config_len) != 0;
+	spin_unlock_irqrestore(&f->config_lock, irq);
+	return moved;
 }
 
 /* The first copy is waited for: without it there is no config space to show. */
@@ -221,14 +230,14 @@ static const char *info_error(const struct xvs_front *f, const struct xvs_device
 	if (!f->restoring)
 		return NULL;
 	/* A driver that is restored takes up what it had, and does not look whether it is there. */
-	if (info->config_len < f->config_len)
+	if (info->config_len < f->config_start_len)
 		return "config space is shorter than before the save";
 	if (f->vd->vdev.features & ~info->device_features)
 		return "features in use before the save are not offered";
 	return NULL;
 }
 
-/* What is wrong with the sizes; NULL: nothing. One that a saved driver knows stays as it is. */
+/* What is wrong with the sizes; NULL: nothing. */
 static const char *queues_check(struct xvs_front *f, unsigned int queues)
 {
 	unsigned int i, size[XVS_MAX_QUEUES] = { 0 };
@@ -239,11 +248,10 @@ static const char *queues_check(struct xvs_front *f, unsigned int queues)
 			return "size of a queue out of range";
 	}
 	for (i = 0; f->restoring && i < XVS_MAX_QUEUES; i++)
-		if (size[i] < f->queue[i].size_max)
+		if (size[i] < f->queue[i].size)
 			return "a queue is shorter than before the save";
 	for (i = 0; i < XVS_MAX_QUEUES; i++) {
-		if (!f->restoring || !f->queue[i].size_max)
-			f->queue[i].size_max = size[i];
+		f->queue[i].size_max = size[i];
 		f->queue[i].front = f;
 	}
 	return NULL;
@@ -264,8 +272,6 @@ int xvs_control_check(struct xvs_front *f, const char **wrong)
 	*wrong = "config space does not become stable";
 	f->features = info.device_features;
 	f->vendor_id = info.vendor_id;
-	if (f->restoring)
-		return 0;
 	f->config_len = info.config_len;
 	return config_load(f);
 }

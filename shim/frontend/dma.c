@@ -68,7 +68,7 @@ static dma_addr_t map(struct xvs_front *f, struct page *page, unsigned long offs
 	unsigned int pages = pages_of(offset, size);
 	grant_ref_t ref;
 
-	if (xvs_broken(f) || !size || size > (size_t)xvs_grants_run() * PAGE_SIZE)
+	if (!xvs_may_map(f) || !size || size > (size_t)xvs_grants_run() * PAGE_SIZE)
 		return DMA_MAPPING_ERROR;
 	page = pfn_to_page(page_to_pfn(page) + (offset >> PAGE_SHIFT));
 	if (xvs_grant(&f->grants, page, pages, readonly, &ref))
@@ -396,7 +396,7 @@ void xvs_dma_teardown(struct xvs_front *f)
 /* The grants went with the old domain; nothing is mapped, and the queues are gone. */
 void xvs_dma_restore(struct xvs_front *f)
 {
-	f->grants.domid = f->xbdev->otherend_id;
+	xvs_grants_restore(&f->grants, f->xbdev->otherend_id);
 	xvs_keep_drop(f);
 	xvs_pool_restore(&f->pool, f->grants.domid);
 }

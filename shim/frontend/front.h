@@ -70,6 +70,9 @@ int xvs_ungrant(struct xvs_grants *g, grant_ref_t ref, unsigned int pages);
 void xvs_grant_set_owner(struct xvs_grants *g, grant_ref_t ref, void *owner);
 void *xvs_grant_owner(struct xvs_grants *g, grant_ref_t ref);
 
+/* The domain was restored: what the other side kept in the one before it keeps no more. */
+void xvs_grants_restore(struct xvs_grants *g, domid_t domid);
+
 /* Grants part of a mapping again, read-only, before the back end was told of it. */
 int xvs_grant_readonly(struct xvs_grants *g, grant_ref_t ref, unsigned int pages);
 
@@ -168,6 +171,7 @@ enum xvs_flag {
 
 struct xvs_queue_state {
 	unsigned int size_max; /* read once at connect; 0: no such queue */
+	unsigned int size;     /* as the driver has it, saved or not; 0: it does not use it */
 	struct virtqueue *vq;
 	int irq;
 	struct xvs_front *front;
@@ -212,6 +216,13 @@ struct xvs_front {
 	u32 config_version; /* ours: how many copies there were */
 	u8 config[XVS_CONFIG_MAX];
 	u8 config_next[XVS_CONFIG_MAX]; /* being read */
+	/*
+	 * What a driver that sets itself up is shown, which does not change until it is ready; and is
+	 * the same when it is restored. virtio_blk makes tables for the number of its queues when it is
+	 * probed and reads that number once more when it is restored.
+	 */
+	u8 config_start[XVS_CONFIG_MAX];
+	u32 config_start_len;
 
 	/* The virtio device. */
 	struct xvs_vdev *vd;
@@ -220,11 +231,7 @@ struct xvs_front {
 	bool armed;		    /* DRIVER_OK was asked for: callbacks may run */
 	bool frozen;		    /* the driver gave its queues up and counts on others */
 	bool resumed;		    /* since then there was a back end in the store */
-	/*
-	 * To be restored at the next connect. Until then nothing that the driver built on may
-	 * change: what was agreed on, the sizes of queues, config space.
-	 */
-	bool restoring;
+	bool restoring;		    /* to be restored at the next connect, as what it was */
 	struct xvs_queue_state queue[XVS_MAX_QUEUES];
 
 	struct xvs_grants grants;
@@ -245,6 +252,12 @@ static inline bool xvs_broken(const struct xvs_front *f)
 	return READ_ONCE(f->flags) & (BIT(XVS_BROKEN) | BIT(XVS_MUTE) | BIT(XVS_GONE));
 }
 
+/* Nothing is shared with a back end that broke a rule, but for the rings of a driver's return. */
+static inline bool xvs_may_map(const struct xvs_front *f)
+{
+	return !xvs_broken(f) || READ_ONCE(f->frozen);
+}
+
 /* control.c */
 
 int xvs_control_open(struct xvs_front *f);
@@ -252,7 +265,8 @@ void xvs_control_close(struct xvs_front *f);
 int xvs_control_check(struct xvs_front *f, const char **wrong);
 int xvs_request(struct xvs_front *f, const struct xvs_request *req, u32 *status);
 bool xvs_config_refresh(struct xvs_front *f);
-void xvs_config_renew(struct xvs_front *f);
+void xvs_config_start(struct xvs_front *f, unsigned int offset, unsigned int len);
+bool xvs_config_moved(struct xvs_front *f);
 
 /* Marks the device broken, in any context; says why once. */
 void xvs_break(struct xvs_front *f, enum xvs_flag flag, const char *why);

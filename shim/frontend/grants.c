@@ -141,6 +141,37 @@ void xvs_grants_exit(struct xvs_grants *g)
 	g->blocks = 0;
 }
 
+/* A page that was held once is let go of, if it is not mapped any more. */
+static bool slot_restore(struct xvs_grants *g, struct xvs_block *b, unsigned int at)
+{
+	struct xvs_slot *s = &b->slot[at];
+	unsigned long irq;
+
+	if (s->state != XVS_SLOT_HELD)
+		return true;
+	if (!gnttab_end_foreign_access_ref(b->first + at))
+		return false;
+	if (s->page)
+		put_page(s->page);
+	s->state = XVS_SLOT_OURS;
+	spin_lock_irqsave(&g->lock, irq);
+	__clear_bit(at, b->used);
+	spin_unlock_irqrestore(&g->lock, irq);
+	return true;
+}
+
+void xvs_grants_restore(struct xvs_grants *g, domid_t domid)
+{
+	unsigned int i, at;
+
+	g->domid = domid;
+	WRITE_ONCE(g->kept, false);
+	for (i = 0; i < g->blocks && !g->kept; i++)
+		for (at = 0; at < XVS_BLOCK_REFS && !g->kept; at++)
+			if (!slot_restore(g, &g->block[i], at))
+				WRITE_ONCE(g->kept, true);
+}
+
 /* Next fit: a reference just ended rests as long as possible before it is used again. */
 static int block_take(struct xvs_block *b, unsigned int pages)
 {

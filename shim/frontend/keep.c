@@ -154,6 +154,11 @@ static int keep(struct xvs_keep *k, struct page *page, unsigned int pages, grant
 	if (ret)
 		goto err_entry;
 	ret = xvs_grant(&f->grants, page, pages, false, ref);
+	if (ret == -ENOSPC && READ_ONCE(k->idle_pages)) {
+		/* What lies idle has the references that are wanted now. */
+		WRITE_ONCE(k->all, true);
+		mod_delayed_work(xvs_wq, &k->look, 0);
+	}
 	if (ret)
 		goto err_pages;
 	xvs_grant_set_owner(&f->grants, *ref, e);
@@ -277,6 +282,8 @@ static void look(struct work_struct *work)
 
 	if (xvs_broken(f))
 		return; /* whoever ends the device ends these */
+	if (READ_ONCE(f->stage) != XVS_LIVE) /* nobody would answer */
+		return arm(k);
 	spin_lock_irqsave(&k->lock, irq);
 	collect(k, k->all, &old);
 	k->all = false;

@@ -15,7 +15,7 @@ static dma_addr_t map(struct device *dev, phys_addr_t addr, size_t size)
 {
 	struct xvs_front *f = dev_get_drvdata(dev);
 
-	if (xvs_broken(f) || !size || (addr + size - 1) >> XVS_P2M_BITS)
+	if (!xvs_may_map(f) || !size || (addr + size - 1) >> XVS_P2M_BITS)
 		return DMA_MAPPING_ERROR;
 	return addr;
 }

@@ -125,13 +125,15 @@ static struct virtqueue *queue_new(struct virtio_device *vdev, unsigned int inde
 	if (index >= XVS_MAX_QUEUES)
 		return ERR_PTR(-ENOENT);
 	q = &f->queue[index];
-	if (!q->size_max || q->vq)
+	size = f->frozen ? q->size : q->size_max;
+	if (!size || q->vq)
 		return ERR_PTR(-ENOENT);
-	size = rounddown_pow_of_two(q->size_max);
+	size = rounddown_pow_of_two(size);
 	vq = vring_create_virtqueue(index, size, PAGE_SIZE, vdev, true, true, info->ctx,
 				    queue_notify, info->callback, info->name);
 	if (!vq)
 		return ERR_PTR(-ENOMEM);
+	q->size = size;
 	vq->num_max = size;
 	vq->priv = q;
 	q->vq = vq;

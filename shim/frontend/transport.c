@@ -7,6 +7,7 @@
  * to bring that about. Of the page's status only FEATURES_OK (when it is set) and
  * DEVICE_NEEDS_RESET count.
  */
+#include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -25,7 +26,7 @@ static void config_get(struct virtio_device *vdev, unsigned int offset, void *bu
 	if (offset >= f->config_len)
 		return;
 	spin_lock_irqsave(&f->config_lock, irq);
-	memcpy(buf, f->config + offset, min(len, f->config_len - offset));
+	memcpy(buf, (READ_ONCE(f->armed) ? f->config : f->config_start) + offset, min(len, f->config_len - offset));
 	spin_unlock_irqrestore(&f->config_lock, irq);
 }
 
@@ -34,6 +35,7 @@ static void config_set(struct virtio_device *vdev, unsigned int offset, const vo
 {
 	struct xvs_front *f = xvs_front_of(vdev);
 	struct xvs_request req = { .op = XVS_OP_SET_CONFIG };
+	unsigned int first = offset, all = len;
 
 	if (offset > f->config_len || len > f->config_len - offset) {
 		dev_warn_ratelimited(&vdev->dev, "write past the end of config space\n");
@@ -56,6 +58,8 @@ static void config_set(struct virtio_device *vdev, unsigned int offset, const vo
 	/* A driver may read back what it wrote, before the control event is handled. */
 	if (xvs_config_refresh(f))
 		virtio_config_changed(vdev);
+	if (!READ_ONCE(f->armed))
+		xvs_config_start(f, first, all);
 }
 
 static u32 config_generation(struct virtio_device *vdev)
@@ -78,8 +82,15 @@ static void set_status(struct virtio_device *vdev, u8 status)
 	struct xvs_front *f = xvs_front_of(vdev);
 	struct xvs_request req = { .op = XVS_OP_SET_DEVICE_STATUS };
 	u32 answer = 0;
-	int ret;
+	int ret, i;
 
+	/* A driver begins. One that is restored is shown what it was shown then. */
+	if (!f->frozen && (status & ~f->status & VIRTIO_CONFIG_S_DRIVER)) {
+		xvs_config_start(f, 0, XVS_CONFIG_MAX);
+		f->config_start_len = f->config_len;
+		for (i = 0; i < XVS_MAX_QUEUES; i++)
+			f->queue[i].size = 0;
+	}
 	status &= ~VIRTIO_CONFIG_S_NEEDS_RESET; /* from get_status(); not the driver's to set */
 	req.u.status = status;
 	/* Before the request: what was queued already may complete before its answer is here. */
@@ -91,6 +102,8 @@ static void set_status(struct virtio_device *vdev, u8 status)
 	/* A driver does not look: it would wait for its first request for ever. */
 	if (ret && (status & VIRTIO_CONFIG_S_DRIVER_OK))
 		xvs_break(f, XVS_BROKEN, "the back end did not start the device");
+	if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && xvs_config_moved(f))
+		virtio_config_changed(vdev);
 	/* Before the driver lets requests through. */
 	if (test_bit(XVS_DEAD, &f->flags))
 		virtio_break_device(vdev);
@@ -179,11 +192,14 @@ static int thaw(struct xvs_front *f)
 static void abandon(struct xvs_front *f)
 {
 	struct xvs_request req = { .op = XVS_OP_SET_DEVICE_STATUS };
+	unsigned int tries = 100;
 
 	/* Queues of a restore that did not get to its end may be mapped still. */
 	xvs_request(f, &req, NULL);
 	WRITE_ONCE(f->flags, BIT(XVS_DEAD)); /* not broken yet, or there would be no queues */
-	if (thaw(f))
+	while (thaw(f) && --tries) /* for want of memory */
+		msleep(100);
+	if (f->frozen)
 		dev_err(&f->xbdev->dev, "the driver does not take the end of its device\n");
 	set_bit(XVS_GONE, &f->flags);
 }

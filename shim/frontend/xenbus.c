@@ -82,9 +82,7 @@ static void restore(struct xvs_front *f)
 		xvs_break(f, XVS_BROKEN, "cannot restore the virtio device");
 		xvs_vdev_abandon(f);
 	}
-	WRITE_ONCE(f->restoring, false);
-	if (!ret)
-		xvs_config_renew(f);
+	f->restoring = false;
 }
 
 static int start(struct xvs_front *f)
@@ -320,6 +318,13 @@ static void remove(struct xenbus_device *xbdev)
 	kfree(f);
 }
 
+/* For kernels where what it returns is an int, which nobody looks at: XVS_REMOVE() of compat.h. */
+static int __maybe_unused remove_int(struct xenbus_device *xbdev)
+{
+	remove(xbdev);
+	return 0;
+}
+
 /*
  * After a restore ports and grants are gone and the back end is another one. A device that was
  * frozen waits for it without queues; the worker takes it from there.
@@ -330,9 +335,14 @@ static int resume(struct xenbus_device *xbdev)
 
 	f->resumed = true;
 	if (f->stage == XVS_LIVE)
-		WRITE_ONCE(f->restoring, true);
+		f->restoring = true;
 	xvs_control_close(f);
 	f->stage = XVS_FRESH;
+	/*
+	 * Where the domain was not saved after all it is the same back end, which believes in a
+	 * connection; and xenbus_switch_state() believes that this is what the store says.
+	 */
+	xenbus_printf(XBT_NIL, xbdev->nodename, "state", "%d", XenbusStateInitialising);
 	return 0;
 }
 
@@ -357,7 +367,7 @@ static struct xenbus_driver driver = {
 	.name = XVS_DEVICE_KIND,
 	.ids = ids,
 	.probe = probe,
-	.remove = remove,
+	.remove = XVS_REMOVE(remove, remove_int),
 	.resume = resume,
 	.otherend_changed = otherend_changed,
 	.not_essential = true, /* a missing back end holds up modprobe for 30 s, not for 300 */
