@@ -115,12 +115,14 @@ static int take_over(json_object *o, struct kdev *d, char *source, char *earlier
 	const char *identity = get_string(o, "identity");
 	const char *src = get_string(o, "source");
 	const char *driver = get_string(o, "earlier");
+	uint64_t instance;
 
 	if (get_number(o, "version", 1000) != STATEFILE_VERSION || domid < 0 || devid < 0 ||
-	    !identity || !src || !driver || get_instance(o, &d->src.instance))
+	    !identity || !src || !driver || get_instance(o, &instance))
 		return -EINVAL;
 	d->domid = (uint16_t)domid;
 	d->devid = (uint32_t)devid;
+	d->src.instance = instance;
 	snprintf(d->identity, sizeof(d->identity), "%s", identity);
 	snprintf(source, SOURCE_MAX, "%s", src);
 	snprintf(earlier, sizeof(d->src.earlier), "%s", driver);

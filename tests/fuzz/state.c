@@ -197,7 +197,7 @@ static json_object *any_value(struct fuzz *f, uint8_t form)
 static char *assembled(struct fuzz *f)
 {
 	static const char *const keys[] = { "version", "domid", "devid", "identity", "source",
-					    "earlier" };
+					    "earlier", "instance" };
 	json_object *o = json_object_new_object();
 	char *text;
 
@@ -207,8 +207,10 @@ static char *assembled(struct fuzz *f)
 		uint8_t form = fuzz_u8(f);
 
 		if (form < 0xc0)
-			json_object_object_add(o, keys[i], i < 3 ? json_object_new_int(number[i]) :
-							   json_object_new_string(word[i - 3]));
+			json_object_object_add(o, keys[i],
+					       i < 3 ? json_object_new_int(number[i]) :
+					       i < 6 ? json_object_new_string(word[i - 3]) :
+						       json_object_new_int64(0x100001234));
 		else if (form < 0xf8)
 			json_object_object_add(o, keys[i], any_value(f, form & 7));
 	}
@@ -224,6 +226,7 @@ static void check_same(const struct kdev *a, const struct kdev *b, const char *s
 	FUZZ_CHECK(a->domid == b->domid && a->devid == b->devid, "another device");
 	FUZZ_CHECK(!strcmp(a->identity, b->identity), "another domain: '%s', '%s'", a->identity,
 		   b->identity);
+	FUZZ_CHECK(a->src.instance == b->src.instance, "another instance");
 	FUZZ_CHECK(!strcmp(sa, sb) && !strcmp(da, db), "another source: '%s' '%s', '%s' '%s'", sa,
 		   da, sb, db);
 }
@@ -257,13 +260,17 @@ static json_object *member(json_object *o, const char *key, json_type type)
 /* Everything that is taken from it stands there, in its own type; a text may be cut off. */
 static void check_members(const struct kdev *d, const char *source, const char *earlier)
 {
-	json_object *o = json_object_from_file(state);
+	json_object *o = json_object_from_file(state), *v;
 	const char *text;
 
 	FUZZ_CHECK(json_object_get_int64(member(o, "version", json_type_int)) == 1, "version");
 	FUZZ_CHECK(json_object_get_int64(member(o, "domid", json_type_int)) == d->domid &&
 		   json_object_get_int64(member(o, "devid", json_type_int)) == d->devid,
 		   "domain %u device %u", d->domid, d->devid);
+	FUZZ_CHECK(json_object_object_get_ex(o, "instance", &v) ?
+			   json_object_is_type(v, json_type_int) &&
+				   (uint64_t)json_object_get_int64(v) == d->src.instance :
+			   !d->src.instance, "instance %llu", (unsigned long long)d->src.instance);
 	text = json_object_get_string(member(o, "identity", json_type_string));
 	FUZZ_CHECK(!strncmp(text, d->identity, sizeof(d->identity) - 1), "identity '%s'", text);
 	text = json_object_get_string(member(o, "source", json_type_string));
@@ -297,7 +304,8 @@ static bool try_read(void)
 	memcpy(was.identity, d.identity, sizeof(d.identity));
 	was.domid = d.domid;
 	was.devid = d.devid;
-	FUZZ_CHECK(!memcmp(&d, &was, sizeof(d)), "more was written than the three");
+	was.src.instance = d.src.instance;
+	FUZZ_CHECK(!memcmp(&d, &was, sizeof(d)), "more was written than the four");
 	return true;
 }
 
