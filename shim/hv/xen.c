@@ -71,6 +71,23 @@ static bool running_on_xen(void)
 	return strncmp(type, "xen", 3) == 0;
 }
 
+/*
+ * DMA memory is shared with this domain by its number, which is taken for 0 (XEN_OWN_DOMID): in another
+ * one it would be dom0's reference of that number that is mapped.
+ */
+static bool running_elsewhere(void)
+{
+	char text[64] = "";
+	FILE *f = fopen("/proc/xen/capabilities", "re");
+	bool elsewhere;
+
+	if (!f)
+		return false; /* xenfs is not mounted */
+	elsewhere = !fgets(text, sizeof(text), f) || !strstr(text, "control_d");
+	fclose(f);
+	return elsewhere;
+}
+
 static int read_features(struct xen_priv *x)
 {
 	xen_feature_info_t *info = xencall_alloc_buffer(x->call, sizeof(*info));
@@ -144,6 +161,8 @@ static int xen_open(struct hv *hv, unsigned int caps)
 
 	if (!running_on_xen())
 		return -ENODEV;
+	if (caps & HV_CAP_DMA && running_elsewhere())
+		return -EACCES;
 	x = calloc(1, sizeof(*x));
 	if (!x)
 		return -ENOMEM;
