@@ -338,32 +338,6 @@ START_TEST(hazard_48_keeper_killed_anywhere)
 }
 END_TEST
 
-/* A guest may write what no string holds. It may lose its own device by that, and no other's. */
-START_TEST(hazard_25_nul_in_a_node)
-{
-	static const char *const nodes[] = { "backend", "state", "state" };
-	static const char value[] = { '4', SIM_STORE_NUL, '\0' };
-
-	stage_attach();
-	stage_io(5);
-	ck_assert_int_eq(node_put(stage.hv, 0, FE, nodes[_i], value), 0);
-	if (_i == 0)
-		stage_io(5);
-	if (_i == 2) /* it is heard, by a keeper that lives */
-		STAGE_WAIT(3000, !STATE_IS("connected"));
-	stage_kill_keeper();
-	stage_start_keeper();
-	if (_i == 0) { /* nobody asks what it says, only whether it is there */
-		stage_io(5);
-		stage_detach();
-	} else {
-		json_object_put(stage_ask("{\"cmd\":\"detach\",\"domain\":\"1\",\"timeout\":5}"));
-		STAGE_WAIT(3000, stage_devices() == 0);
-	}
-	all_is_gone();
-}
-END_TEST
-
 /* The guest went away while there was no keeper. */
 START_TEST(hazard_29_leftover_of_another_domain)
 {
@@ -375,27 +349,6 @@ START_TEST(hazard_29_leftover_of_another_domain)
 	if (!_i)
 		node_put(stage.hv, 0, "/local/domain/1", "vm", "/vm/second");
 	stage_start_keeper();
-	STAGE_WAIT(3000, stage_devices() == 0);
-	all_is_gone();
-}
-END_TEST
-
-/* And the other domain was given a device of that number before the keeper was there again. */
-START_TEST(hazard_29_leftover_beside_another_ones)
-{
-	char value[NODE_MAX + 1];
-
-	stage_attach();
-	stage_io(5);
-	stage_kill_keeper();
-	node_put(stage.hv, 0, "/local/domain/1", "vm", "/vm/second");
-	node_put(stage.hv, 0, FE, "state", "1");
-	node_put(stage.hv, 0, BE, "state", "1");
-	stage_start_keeper();
-	STAGE_WAIT(5000, stage_node(BE "/state", value) && !strcmp(value, "2"));
-	ck_assert(stage_node(FE "/backend", value));
-	json_object_put(stage_ask("{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true,"
-				  "\"timeout\":0}"));
 	STAGE_WAIT(3000, stage_devices() == 0);
 	all_is_gone();
 }
@@ -732,9 +685,7 @@ int main(void)
 	tcase_add_test(life, keeper_stopped_and_started);
 	tcase_add_test(life, hazard_48_keeper_killed);
 	tcase_add_test(life, hazard_48_keeper_killed_anywhere);
-	tcase_add_loop_test(life, hazard_25_nul_in_a_node, 0, 3);
 	tcase_add_loop_test(life, hazard_29_leftover_of_another_domain, 0, 2);
-	tcase_add_test(life, hazard_29_leftover_beside_another_ones);
 	tcase_add_test(life, hazard_29_number_reused_unheard);
 	tcase_add_test(life, hazard_31_guest_dies);
 	tcase_add_test(life, hazard_35_reset_not_confirmed);

@@ -118,6 +118,7 @@ void client_progress(struct client *c, const char *text)
 	send_object(c, o, NULL);
 }
 
+/* After its answer, for sending takes back what is fed here. */
 static void end_request(struct client *c)
 {
 	/* The next one may have come already. */
@@ -129,8 +130,8 @@ static void end_request(struct client *c)
 
 static void finish(struct client *c, json_object *o)
 {
-	end_request(c);
 	send_object(c, o, "{\"ok\":false,\"error\":\"xvshimd is out of memory\"}");
+	end_request(c);
 }
 
 void client_fail(struct client *c, const char *text)
@@ -149,8 +150,8 @@ void client_ok(struct client *c, json_object *o)
 		finish(c, o);
 		return;
 	}
-	end_request(c);
 	send_line(c, "{\"ok\":true}");
+	end_request(c);
 }
 
 void client_set_busy(struct client *c)
