@@ -43,9 +43,11 @@ static int pci_source_check(struct source *src, struct source_facts *facts, char
 	struct xpci_info info = { 0 };
 	int rc = xpci_check(bdf_of(src), &info, why, size), looked;
 
-	if (!rc)
+	if (!rc) {
 		rc = pci_instance(bdf_of(src), &src->instance);
-
+		if (rc)
+			snprintf(why, size, "%s: %s", src->text, strerror(-rc));
+	}
 	/* In use, or without the modern interface: the policy has the word. */
 	if (rc && rc != -EBUSY && !(rc == -ENOTSUP && info.transitional && info.virtio_type))
 		return rc;
