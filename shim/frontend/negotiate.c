@@ -201,7 +201,7 @@ static int number_read(struct xvs_front *f, const char *key, u32 *value)
 
 int xvs_negotiate(struct xvs_front *f, const char **what)
 {
-	u32 device_id;
+	u32 device_id = 0;
 	int ret;
 
 	*what = XVS_KEY_VERSIONS;
