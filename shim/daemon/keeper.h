@@ -82,7 +82,8 @@ int leftover_adopt(struct keeper *k, char *why, size_t size);
 /* statefile.c: the few facts the next keeper needs beside the journal. */
 int statefile_write(const struct kdev *d);
 /*
- * Writes domid, devid, identity and src.instance of *d, source[SOURCE_MAX] and earlier[SOURCE_DRIVER_MAX].
+ * Writes domid, devid, identity and src.instance of *d, source[SOURCE_MAX] and
+ * earlier[SOURCE_DRIVER_MAX].
  * -EINVAL: it is malformed, now and for ever; others: it cannot be read now, so it may well name a
  * device that is ours.
  */

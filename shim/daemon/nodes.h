@@ -28,7 +28,8 @@ void path_backend_root(char path[PATH_SIZE], uint16_t self);
 void path_backend(char path[PATH_SIZE], uint16_t self, uint16_t domid, uint32_t devid);
 void path_frontend(char path[PATH_SIZE], uint16_t domid, uint32_t devid);
 
-/* -ENOENT no such node, -EMSGSIZE longer than NODE_MAX, -EILSEQ no string, else what the store said. */
+/* -ENOENT no such node, -EMSGSIZE longer than NODE_MAX, -EILSEQ no string, else what the store
+ * said. */
 int node_get(struct hv *hv, const char *dir, const char *key, char value[NODE_MAX + 1]);
 /* As above; -EINVAL or -ERANGE when it is not a number up to max. */
 int node_get_number(struct hv *hv, const char *dir, const char *key, uint64_t max,

@@ -20,13 +20,15 @@ static void config_get(struct virtio_device *vdev, unsigned int offset, void *bu
 		       unsigned int len)
 {
 	struct xvs_front *f = xvs_front_of(vdev);
+	const u8 *config;
 	unsigned long irq;
 
 	memset(buf, 0, len);
 	if (offset >= f->config_len)
 		return;
 	spin_lock_irqsave(&f->config_lock, irq);
-	memcpy(buf, (READ_ONCE(f->armed) ? f->config : f->config_start) + offset, min(len, f->config_len - offset));
+	config = READ_ONCE(f->armed) ? f->config : f->config_start;
+	memcpy(buf, config + offset, min(len, f->config_len - offset));
 	spin_unlock_irqrestore(&f->config_lock, irq);
 }
 
