@@ -38,7 +38,7 @@ START_TEST(hazard_25_nul_in_a_node)
 	if (_i == 0)
 		stage_io(5);
 	if (_i == 2) /* it is heard, by a keeper that lives */
-		STAGE_WAIT(3000, !STATE_IS("connected"));
+		STAGE_WAIT(30000, !STATE_IS("connected"));
 	stage_kill_keeper();
 	stage_start_keeper();
 	if (_i == 0) { /* nobody asks what it says, only whether it is there */
@@ -46,7 +46,7 @@ START_TEST(hazard_25_nul_in_a_node)
 		stage_detach();
 	} else {
 		json_object_put(stage_ask("{\"cmd\":\"detach\",\"domain\":\"1\",\"timeout\":5}"));
-		STAGE_WAIT(3000, stage_devices() == 0);
+		STAGE_WAIT(30000, stage_devices() == 0);
 	}
 	all_is_gone();
 }
@@ -65,11 +65,11 @@ START_TEST(hazard_29_leftover_beside_another_ones)
 	node_put(stage.hv, 0, FE, "state", "1");
 	node_put(stage.hv, 0, BE, "state", "1");
 	stage_start_keeper();
-	STAGE_WAIT(5000, stage_node(BE "/state", value) && !strcmp(value, "2"));
+	STAGE_WAIT(30000, stage_node(BE "/state", value) && !strcmp(value, "2"));
 	ck_assert(stage_node(FE "/backend", value));
 	json_object_put(stage_ask("{\"cmd\":\"detach\",\"domain\":\"1\",\"force\":true,"
 				  "\"timeout\":0}"));
-	STAGE_WAIT(3000, stage_devices() == 0);
+	STAGE_WAIT(30000, stage_devices() == 0);
 	all_is_gone();
 }
 END_TEST
@@ -87,13 +87,13 @@ START_TEST(orderly_detach_outlives_the_keeper)
 	if (_i)
 		sim_fault_set(stage.machine, SIM_OP_GNT_UNMAP, 1, -EAGAIN);
 	stage_start_keeper();
-	STAGE_WAIT(5000, STATE_IS("connected"));
+	STAGE_WAIT(30000, STATE_IS("connected"));
 	sim_fault_clear(stage.machine);
 	ck_assert(stage_node_is(BE "/state", "5"));
 	stage_io(5);
 	ck_assert_int_eq(sim_guest_reset(stage.guest), 0);
 	node_put(stage.hv, 0, FE, "state", "6");
-	STAGE_WAIT(5000, stage_devices() == 0);
+	STAGE_WAIT(30000, stage_devices() == 0);
 	all_is_gone();
 }
 END_TEST
