@@ -98,6 +98,47 @@ START_TEST(orderly_detach_outlives_the_keeper)
 }
 END_TEST
 
+/* Who waits for the guest to let go is told that it has not, and the next keeper goes on with it. */
+START_TEST(detach_while_the_keeper_ends)
+{
+	stage_attach();
+	stage_io(5);
+	stage_begin("{\"cmd\":\"detach\",\"domain\":\"1\",\"timeout\":60}");
+	STAGE_WAIT(30000, stage_node_is(BE "/state", "5"));
+	ck_assert_int_eq(stage_stop_keeper(), 0);
+	stage_finish_expecting(false, "xvshimd");
+	stage_start_keeper();
+	STAGE_WAIT(30000, STATE_IS("connected"));
+	stage_io(5);
+	ck_assert_int_eq(sim_guest_reset(stage.guest), 0);
+	node_put(stage.hv, 0, FE, "state", "6");
+	STAGE_WAIT(30000, stage_devices() == 0);
+	all_is_gone();
+}
+END_TEST
+
+/* What an attach that came to nothing left is taken back by the next keeper, too. The driver that the
+ * guest has for it never starts. */
+START_TEST(attach_that_failed_is_not_taken_up)
+{
+	char value[NODE_MAX + 1], why[200];
+
+	stage_begin("{\"cmd\":\"attach\",\"domain\":\"1\",\"source\":\"" STAGE_SOURCE
+		    "\",\"timeout\":2}");
+	STAGE_WAIT(30000, stage_node(FE "/state", value));
+	ck_assert_int_eq(sim_guest_handshake(stage.guest, 0, why, sizeof(why)), 0);
+	STAGE_WAIT(30000, stage_node_is(BE "/online", "0"));
+	stage_kill_keeper();
+	json_object_put(stage_finish());
+	stage_start_keeper();
+	STAGE_WAIT(30000, STATE_IS("connected"));
+	ck_assert(stage_node_is(BE "/state", "5"));
+	node_put(stage.hv, 0, FE, "state", "6");
+	STAGE_WAIT(30000, stage_devices() == 0);
+	all_is_gone();
+}
+END_TEST
+
 /* Both lines come at once, and the first takes its time. */
 START_TEST(request_behind_another)
 {
@@ -133,6 +174,8 @@ int main(void)
 	tcase_add_loop_test(tc, hazard_25_nul_in_a_node, 0, 3);
 	tcase_add_test(tc, hazard_29_leftover_beside_another_ones);
 	tcase_add_loop_test(tc, orderly_detach_outlives_the_keeper, 0, 2);
+	tcase_add_test(tc, detach_while_the_keeper_ends);
+	tcase_add_test(tc, attach_that_failed_is_not_taken_up);
 	tcase_add_test(tc, request_behind_another);
 	suite_add_tcase(suite, tc);
 	return check_main(suite);

@@ -214,6 +214,8 @@ static bool on_offline(struct kdev *d)
 			   d->goal == GOAL_RESUME;
 	bool serving = d->state == KD_STARTING || d->state == KD_CONNECTED || taking_over;
 
+	if (d->goal == GOAL_QUIT) /* the next keeper goes on with it, as it is */
+		return true;
 	if (!serving || d->fe_state == XB_CLOSED || d->fe_state == XB_UNKNOWN) {
 		kdev_want(d, GOAL_REMOVE);
 		return true;
