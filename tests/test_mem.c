@@ -260,6 +260,33 @@ START_TEST(undo_beside_a_full_batch)
 }
 END_TEST
 
+/* A batch that failed and cannot be undone: the page that stays is what counts, not the reason. */
+START_TEST(undo_that_fails)
+{
+	uint32_t ref, bad, handle;
+	maddr_t maddr;
+	pfn_t pfn;
+
+	ref = granted(false, &pfn);
+	for (unsigned int i = 0; i < 3; i++)
+		pins_add(p, ref, true);
+	sim_fault_element(m, SIM_OP_GNT_MAP, 2, SIM_GNTST_NO_SPACE);
+	if (_i)
+		sim_fault_element(m, SIM_OP_GNT_UNMAP, 1, SIM_GNTST_GENERAL_ERROR);
+	else
+		sim_fault_set(m, SIM_OP_GNT_UNMAP, 1, -EINTR);
+	ck_assert_int_eq(pins_map(p, &bad), _i ? -EIO : -EINTR);
+	ck_assert_uint_eq(leaked(), _i ? 1 : 0);
+	ck_assert_uint_eq(journal_live(&log_file), _i ? 0 : 2);
+	if (_i) {
+		handle = p->unmap_op[0].handle;
+		maddr = p->unmap_op[0].maddr;
+		ck_assert_int_eq(unmap_one(handle, maddr), SIM_GNTST_OKAY);
+	}
+	ck_assert_int_eq(pins_unmap_all(p), 0);
+}
+END_TEST
+
 START_TEST(everything_is_more_than_a_batch)
 {
 	static uint16_t pin[JOURNAL_BATCH];
@@ -639,6 +666,7 @@ int main(void)
 	tcase_add_loop_test(tc, map_failures_are_told_apart, 0, 7);
 	tcase_add_test(tc, map_of_nothing_and_map_that_fails);
 	tcase_add_test(tc, undo_beside_a_full_batch);
+	tcase_add_loop_test(tc, undo_that_fails, 0, 2);
 	tcase_add_test(tc, everything_is_more_than_a_batch);
 	tcase_add_test(tc, unmap_that_fails);
 	tcase_add_test(tc, record_of_pages_that_are_not_there);

@@ -60,6 +60,15 @@ refused 'not attached\|no such\|has no' xvshim detach guest "pci:$second"
 xvshim detach guest "pci:$first" || failures=$((failures + 1))
 refused 'not attached\|no such\|has no' xvshim detach guest "pci:$first"
 
+# Another program may drive it by UIO, which does not show.
+echo uio_pci_generic >"/sys/bus/pci/devices/$second/driver_override"
+echo "$second" >"/sys/bus/pci/devices/$second/driver/unbind"
+echo "$second" >/sys/bus/pci/drivers_probe
+refused 'held by uio_pci_generic.*--take' xvshim attach guest "pci:$second"
+before=$(snapshot)
+xvshim attach guest "pci:$second" --take && xvshim detach guest "pci:$second" || failures=$((failures + 1))
+[ "$before" = "$(snapshot)" ] || { echo "FAIL: left otherwise"; failures=$((failures + 1)); }
+
 # A guest that lacks the module.
 rig-signal unload
 rig-wait unloaded 60
