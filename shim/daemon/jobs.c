@@ -298,10 +298,7 @@ static void detach_step(struct job *job, struct kdev *d)
 	char text[300], name[64];
 
 	if (!d) {
-		job_end(job, job->keeper->quitting ?
-				     "xvshimd stopped meanwhile; it takes the device back when it is "
-				     "started again: xvshim list" :
-				     NULL, NULL);
+		job_end(job, NULL, NULL);
 		return;
 	}
 	if (d->state == KD_RECOVER && d->held[0])
@@ -408,8 +405,18 @@ void jobs_cancel(struct keeper *k)
 	struct job *job;
 
 	while ((job = k->jobs)) {
+		struct kdev *d = keeper_find_generation(k, job->generation);
+		const char *why = "xvshimd is stopping; it goes on with this when it is started "
+				  "again: xvshim list";
+
 		k->jobs = job->next;
-		job_end(job, "xvshimd is stopping", NULL);
+		if (job->attach) { /* it fails, and what fails leaves nothing */
+			why = "xvshimd is stopping; what there is of this is taken back when it is "
+			      "started again";
+			if (d && !job->done)
+				(void)node_put_number(k->hv, 0, d->be, "online", 0);
+		}
+		job_end(job, why, NULL);
 		free(job);
 	}
 }
