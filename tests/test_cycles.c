@@ -20,8 +20,9 @@
 
 #define CYCLES 220
 #define WAIT 60000
-#define ATTACH                                                                                    \
-	"{\"cmd\":\"attach\",\"domain\":\"guest\",\"source\":\"" STAGE_SOURCE "\",\"timeout\":60}"
+#define ATTACH_FOR(seconds)                                                                       \
+	"{\"cmd\":\"attach\",\"domain\":\"guest\",\"source\":\"" STAGE_SOURCE "\",\"timeout\":" seconds "}"
+#define ATTACH ATTACH_FOR("60")
 #define FORCE "{\"cmd\":\"detach\",\"domain\":\"guest\",\"force\":true,\"timeout\":0}"
 /* KiB. The allocator of a sanitizer takes memory by larger pieces, and gives none back. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__clang__)
@@ -144,7 +145,7 @@ static void flapping(void)
 
 static void detached_while_attaching(void)
 {
-	stage_begin(ATTACH);
+	stage_begin(ATTACH_FOR("2")); /* it may even come last, and then nobody answers it */
 	usleep(any(3000)); /* the moment: nothing is waited for */
 	json_object_put(stage_ask(FORCE));
 	/* It may have come before there was anything. */
@@ -181,6 +182,38 @@ static void restarted(void)
 	stage_start_keeper();
 	stage_io(1);
 	stage_detach();
+}
+
+/* The keeper ends while a command is under way, at any moment of it, and another one begins. One that
+ * is killed while it attaches may leave memory of its own pinned: test_daemon_life.c has that. */
+static void another_keeper(bool kill)
+{
+	usleep(any(4000));
+	if (kill)
+		stage_kill_keeper();
+	else
+		ck_assert_int_eq(stage_stop_keeper(), 0);
+	json_object_put(stage_finish());
+	stage_start_keeper();
+}
+
+static void ended_while_attaching(void)
+{
+	stage_begin(ATTACH);
+	another_keeper(false);
+	force_off();
+}
+
+/* The guest has its disk until it lets go of it. */
+static void ended_while_detaching(void)
+{
+	stage_attach();
+	stage_begin("{\"cmd\":\"detach\",\"domain\":\"guest\",\"timeout\":60}");
+	another_keeper(any(2));
+	stage_io(1);
+	ck_assert_int_eq(sim_guest_reset(stage.guest), 0);
+	node_put(stage.hv, 0, stage_path(false, ""), "state", "6");
+	force_off();
 }
 
 /* The domain is gone with a request in flight; the next has its number, or another one. */
@@ -256,6 +289,8 @@ static const struct life {
 	{ "worker killed", worker_killed, false },
 	{ "keeper killed", keeper_killed, true },
 	{ "restarted", restarted, true },
+	{ "ended while attaching", ended_while_attaching, true },
+	{ "ended while detaching", ended_while_detaching, true },
 	{ "rebooted", rebooted, false },
 	{ "paused", paused, false },
 	{ "taken while in use", taken_while_in_use, false },
