@@ -277,6 +277,64 @@ static void unplugged(void)
 	new_guest();
 }
 
+/* Whatever comes, in any order; only that it all ends is asked for. */
+static void anything(void)
+{
+	static const char *const states[] = { "1", "3", "4", "5", "6", "2", "x", "" };
+	bool pending = false;
+	char why[200];
+	int64_t pid;
+
+	for (unsigned int i = any(14) + 2; i; i--) {
+		switch (any(12)) {
+		case 0:
+		case 1:
+		case 2:
+			if (pending)
+				json_object_put(stage_finish());
+			stage_begin(ATTACH_FOR("1"));
+			pending = true;
+			break;
+		case 3:
+			json_object_put(stage_ask("{\"cmd\":\"detach\",\"domain\":\"guest\",\"timeout\":0}"));
+			break;
+		case 4:
+			json_object_put(stage_ask(FORCE));
+			break;
+		case 5:
+			node_put(stage.hv, 0, stage_path(false, ""), "state", states[any(8)]);
+			break;
+		case 6:
+			pid = stage_devices() ? stage_status("worker") : 0;
+			if (pid > 1)
+				kill((pid_t)pid, SIGKILL);
+			break;
+		case 7:
+			ck_assert_int_eq(stage_stop_keeper(), 0);
+			stage_start_keeper();
+			break;
+		case 8:
+			shared->unplugged = any(2);
+			check_dev_unplug(stage.disk, shared->unplugged);
+			break;
+		case 9:
+		case 10:
+			if (stage_node_is(stage_path(true, "/state"), "2") &&
+			    !sim_guest_handshake(stage.guest, 0, why, sizeof(why)) && any(4))
+				sim_guest_start(stage.guest);
+			break;
+		default:
+			usleep(any(8000));
+		}
+	}
+	check_dev_unplug(stage.disk, false);
+	shared->unplugged = false;
+	force_off();
+	if (pending)
+		json_object_put(stage_finish());
+	force_off();
+}
+
 static const struct life {
 	const char *name;
 	void (*run)(void);
@@ -295,6 +353,7 @@ static const struct life {
 	{ "paused", paused, false },
 	{ "taken while in use", taken_while_in_use, false },
 	{ "unplugged", unplugged, false },
+	{ "anything", anything, true },
 };
 #define LIVES (sizeof(lives) / sizeof(lives[0]))
 
