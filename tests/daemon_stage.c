@@ -100,12 +100,14 @@ static void sim_close(struct source *src)
 
 static int sim_release(struct source *src, char *why, size_t size)
 {
-	(void)why;
-	(void)size;
 	if (strcmp(src->earlier, "sim-driver"))
 		abort(); /* in a process that may have no memory to say more */
 	shared->released++;
 	shared->held = false;
+	if (shared->sticks) {
+		snprintf(why, size, "the driver does not take it");
+		return -EIO;
+	}
 	return 0;
 }
 

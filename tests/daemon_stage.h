@@ -19,7 +19,7 @@
 /* What the processes tell each other about the source. */
 struct stage_shared {
 	_Atomic unsigned int taken, released, opens;
-	_Atomic bool held, unplugged;
+	_Atomic bool held, unplugged, sticks; /* sticks: it cannot be given back */
 	_Atomic uint32_t device_id;
 };
 

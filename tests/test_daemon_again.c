@@ -153,6 +153,24 @@ START_TEST(attach_that_failed_is_not_taken_up)
 }
 END_TEST
 
+/* Who detached a device hears that its old driver has not got it again. */
+START_TEST(not_given_back)
+{
+	shared->sticks = true;
+	stage_attach();
+	stage_begin("{\"cmd\":\"detach\",\"domain\":\"1\"}");
+	STAGE_WAIT(30000, stage_node_is(BE "/state", "5"));
+	ck_assert_int_eq(sim_guest_reset(stage.guest), 0);
+	node_put(stage.hv, 0, FE, "state", "6");
+	stage_finish_expecting(false, "detached, but the driver does not take it");
+	all_is_gone();
+	stage_expect("{\"cmd\":\"attach\",\"domain\":\"1\",\"source\":\"" STAGE_SOURCE
+		     "\",\"timeout\":0}", false, "; the driver does not");
+	STAGE_WAIT(30000, stage_devices() == 0);
+	all_is_gone();
+}
+END_TEST
+
 /* Both lines come at once, and the first takes its time. */
 START_TEST(request_behind_another)
 {
@@ -191,6 +209,7 @@ int main(void)
 	tcase_add_test(tc, detach_while_the_keeper_ends);
 	tcase_add_test(tc, attach_while_the_keeper_ends);
 	tcase_add_test(tc, attach_that_failed_is_not_taken_up);
+	tcase_add_test(tc, not_given_back);
 	tcase_add_test(tc, request_behind_another);
 	suite_add_tcase(suite, tc);
 	return check_main(suite);

@@ -81,6 +81,7 @@ struct kdev {
 	char error[200]; /* why it was refused or failed; empty: nothing wrong */
 	char error_written[200];
 	char held[160]; /* why its pages are still held; empty: they are not */
+	char not_given_back[160]; /* why the source has not the driver it had */
 
 	struct source src;
 	uint32_t device_id; /* virtio device type */

@@ -201,7 +201,6 @@ int kdev_let_go(struct kdev *d, char *why, size_t size)
 void kdev_release(struct kdev *d)
 {
 	char why[160];
-	int rc;
 
 	if (!d->taken)
 		return;
@@ -213,8 +212,9 @@ void kdev_release(struct kdev *d)
 	if (d->src.dev)
 		d->src.ops->close(&d->src);
 	d->taken = false;
-	rc = d->src.ops->release(&d->src, why, sizeof(why));
-	if (rc)
-		log_line(LOG_WARN, "%s: not given back: %s", d->name, why);
+	if (d->src.ops->release(&d->src, d->not_given_back, sizeof(d->not_given_back)))
+		log_line(LOG_WARN, "%s: giving it back: %s", d->name, d->not_given_back);
+	else
+		d->not_given_back[0] = '\0';
 	statefile_remove(d);
 }

@@ -298,7 +298,7 @@ static void detach_step(struct job *job, struct kdev *d)
 	char text[300], name[64];
 
 	if (!d) {
-		job_end(job, NULL, NULL);
+		job_end(job, job->why[0] ? job->why : NULL, NULL);
 		return;
 	}
 	if (d->state == KD_RECOVER && d->held[0])
@@ -380,6 +380,18 @@ void jobs_step(struct keeper *k)
 		}
 		*p = job->next;
 		free(job);
+	}
+}
+
+void jobs_not_given_back(struct keeper *k, uint64_t generation, const char *why)
+{
+	for (struct job *job = k->jobs; job; job = job->next) {
+		size_t used = strlen(job->why);
+
+		if (job->generation != generation || job->done)
+			continue;
+		snprintf(job->why + used, sizeof(job->why) - used, "%s%s",
+			 job->attach ? "; " : "detached, but ", why);
 	}
 }
 

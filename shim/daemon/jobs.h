@@ -12,6 +12,8 @@ void job_detach(struct keeper *k, struct client *c, json_object *request);
 void jobs_step(struct keeper *k);
 /* The client went away: what it began to attach is undone. */
 void jobs_client_gone(struct keeper *k, struct client *c);
+/* The device with this generation goes, but its source stays without the driver it had. */
+void jobs_not_given_back(struct keeper *k, uint64_t generation, const char *why);
 /* The keeper stops. */
 void jobs_cancel(struct keeper *k);
 

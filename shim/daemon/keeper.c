@@ -82,7 +82,7 @@ static void on_store(struct ev_loop *loop, ev_io *io, int events)
 
 /* -- one turn -- */
 
-static void bury(struct kdev *d)
+static void bury(struct keeper *k, struct kdev *d)
 {
 	int rc = d->goal == GOAL_QUIT ? 0 : kdev_remove_nodes(d);
 
@@ -93,6 +93,8 @@ static void bury(struct kdev *d)
 		kdev_arm(d, &d->retry, 1.);
 		return;
 	}
+	if (d->not_given_back[0])
+		jobs_not_given_back(k, d->generation, d->not_given_back);
 	keeper_unwatch(d);
 	kdev_free(d);
 }
@@ -113,7 +115,7 @@ static void work_on_devices(struct keeper *k)
 			kdev_evaluate(d);
 		/* Here and nowhere else is a device freed (hazard 26). */
 		if (d->state == KD_GONE && d->dirty)
-			bury(d);
+			bury(k, d);
 	}
 }
 
