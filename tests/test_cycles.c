@@ -282,7 +282,7 @@ static void anything(void)
 {
 	static const char *const states[] = { "1", "3", "4", "5", "6", "2", "x", "" };
 	bool pending = false;
-	char why[200];
+	char why[200], devices[60];
 	int64_t pid;
 
 	for (unsigned int i = any(14) + 2; i; i--) {
@@ -333,6 +333,9 @@ static void anything(void)
 	if (pending)
 		json_object_put(stage_finish());
 	force_off();
+	/* a state that came last made the directory of a device anew */
+	snprintf(devices, sizeof(devices), "/local/domain/%u/device/virtio-xenbus", stage_domid);
+	stage.hv->ops->store_rm(stage.hv, 0, devices);
 }
 
 static const struct life {
