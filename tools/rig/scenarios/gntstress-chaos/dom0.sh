@@ -16,7 +16,12 @@ rig-domu expect-end guest
 echo "seed $seed"
 xvshim gntstress guest --chaos --restart "$again" --duration 660 --seed "$seed" \
 	--mix "$mix" --json >"$out-chaos.json" || true
-report chaos
+report chaos || {
+	# Who has what of a domain that does not go.
+	{ xl list; ps -eo pid,ppid,stat,args; xl debug-keys gq; sleep 2; xl dmesg; } >"$out-chaos.xen"
+	grep -A12 'dying=[12]' "$out-chaos.xen" | tail -30
+	exit 1
+}
 [ "$(field chaos operations)" -ge 1000000 ]
 [ "$(field chaos peer_kills)" -ge 1 ]
 echo "verified: $(field chaos seconds) s of chaos, $(field chaos operations) operations, $(field chaos kills) workers and $(field chaos peer_kills) domUs killed, $(field chaos pages_recovered) pages given back by the journal, no leak by Xen's count, no wrong byte"
