@@ -89,6 +89,15 @@ static void force_off(void)
 	STAGE_WAIT(WAIT, stage_devices() == 0);
 }
 
+/* A state that was written when the device had gone made its directory anew. */
+static void sweep(void)
+{
+	char devices[60];
+
+	snprintf(devices, sizeof(devices), "/local/domain/%u/device/virtio-xenbus", stage_domid);
+	stage.hv->ops->store_rm(stage.hv, 0, devices);
+}
+
 /* A read that the device has taken and does not complete. */
 static void in_flight(void)
 {
@@ -141,6 +150,7 @@ static void flapping(void)
 		node_put(stage.hv, 0, stage_path(false, ""), "state", states[any(8)]);
 	force_off();
 	json_object_put(stage_finish());
+	sweep();
 }
 
 static void detached_while_attaching(void)
@@ -282,7 +292,7 @@ static void anything(void)
 {
 	static const char *const states[] = { "1", "3", "4", "5", "6", "2", "x", "" };
 	bool pending = false;
-	char why[200], devices[60];
+	char value[NODE_MAX + 1], why[200];
 	int64_t pid;
 
 	for (unsigned int i = any(14) + 2; i; i--) {
@@ -302,7 +312,9 @@ static void anything(void)
 			json_object_put(stage_ask(FORCE));
 			break;
 		case 5:
-			node_put(stage.hv, 0, stage_path(false, ""), "state", states[any(8)]);
+			if (stage_node(stage_path(false, "/state"), value))
+				node_put(stage.hv, 0, stage_path(false, ""), "state",
+					 states[any(8)]);
 			break;
 		case 6:
 			pid = stage_devices() ? stage_status("worker") : 0;
@@ -333,9 +345,7 @@ static void anything(void)
 	if (pending)
 		json_object_put(stage_finish());
 	force_off();
-	/* a state that came last made the directory of a device anew */
-	snprintf(devices, sizeof(devices), "/local/domain/%u/device/virtio-xenbus", stage_domid);
-	stage.hv->ops->store_rm(stage.hv, 0, devices);
+	sweep();
 }
 
 static const struct life {
@@ -486,6 +496,8 @@ START_TEST(hazard_26_29_many_lives)
 			pick = 0;
 		if (i == cycles / 2 + cycles / 10)
 			memory_before = memory(stage.keeper);
+		if (getenv("STAGE_LOG"))
+			fprintf(stderr, "life %u, seed %u: %s\n", i, seed, lives[pick].name);
 		lives[pick].run();
 		new_guest();
 		ran[pick]++;

@@ -45,6 +45,8 @@ static void in_keeper(void)
 	faults_inside = true;
 }
 
+static bool stopping; /* it said so: what failed made it end */
+
 /* It is there, or it ended in order. */
 static bool keeper_lives(void)
 {
@@ -74,6 +76,9 @@ static bool answers(void)
 /* As a service manager does. */
 static void have_keeper(void)
 {
+	if (stopping)
+		WAIT_FOR("the end of a keeper that stops", !keeper_lives());
+	stopping = false;
 	for (unsigned int i = 0; !keeper_lives() || !answers(); i++) {
 		if (i > TRIES)
 			faults_failed("no keeper stays");
@@ -99,8 +104,10 @@ static bool worked(json_object *answer)
 	rc = json_object_get_boolean(ok);
 	if (!rc && (!error || !json_object_get_string_len(error)))
 		faults_failed("refused without a reason: %s", json_object_to_json_string(answer));
-	if (!rc)
+	if (!rc) {
 		fprintf(stderr, "refused: %s\n", json_object_get_string(error));
+		stopping = strstr(json_object_get_string(error), "is stopping");
+	}
 	json_object_put(answer);
 	return rc;
 }
