@@ -396,8 +396,9 @@ static void adopt(bool sound)
 		FUZZ_CHECK((d->state == KD_RECOVER) == !!d->journal.data, "state %d", d->state);
 		FUZZ_CHECK(!gone || d->goal == GOAL_REMOVE, "goal %d of a domain that is gone",
 			   d->goal);
+		/* Two that have no identity cannot be told apart, and then it is the number's. */
 		FUZZ_CHECK(d->goal != GOAL_RESUME ||
-			   (said[0] && !strncmp(said[0], d->identity, sizeof(d->identity) - 1)),
+			   !strncmp(said[0] ? said[0] : "", d->identity, sizeof(d->identity) - 1),
 			   "another domain's device is resumed");
 	}
 	while (devices)
