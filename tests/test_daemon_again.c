@@ -26,6 +26,16 @@ static void all_is_gone(void)
 	stage_nothing_left();
 }
 
+/* It had its device until now. */
+static void guest_lets_go(void)
+{
+	stage_io(5);
+	ck_assert_int_eq(sim_guest_reset(stage.guest), 0);
+	node_put(stage.hv, 0, FE, "state", "6");
+	STAGE_WAIT(30000, stage_devices() == 0);
+	all_is_gone();
+}
+
 /* A guest may write what no string holds. It may lose its own device by that, and no other's. */
 START_TEST(hazard_25_nul_in_a_node)
 {
@@ -90,11 +100,7 @@ START_TEST(orderly_detach_outlives_the_keeper)
 	STAGE_WAIT(30000, STATE_IS("connected"));
 	sim_fault_clear(stage.machine);
 	ck_assert(stage_node_is(BE "/state", "5"));
-	stage_io(5);
-	ck_assert_int_eq(sim_guest_reset(stage.guest), 0);
-	node_put(stage.hv, 0, FE, "state", "6");
-	STAGE_WAIT(30000, stage_devices() == 0);
-	all_is_gone();
+	guest_lets_go();
 }
 END_TEST
 
@@ -109,11 +115,7 @@ START_TEST(detach_while_the_keeper_ends)
 	stage_finish_expecting(false, "goes on with this");
 	stage_start_keeper();
 	STAGE_WAIT(30000, STATE_IS("connected"));
-	stage_io(5);
-	ck_assert_int_eq(sim_guest_reset(stage.guest), 0);
-	node_put(stage.hv, 0, FE, "state", "6");
-	STAGE_WAIT(30000, stage_devices() == 0);
-	all_is_gone();
+	guest_lets_go();
 }
 END_TEST
 
